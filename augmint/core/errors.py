@@ -1,0 +1,91 @@
+"""Errors that state the rule, the value that broke it and the remedy, on one line.
+
+Every error a user can cause is an `AugmintError`; the command line prints it as one line and
+leaves with its `exit_code`. Anything else that escapes is a defect of augmint.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AugmintError(Exception):
+    """A rule that was broken, the value that broke it, and what to do about it.
+
+    Args:
+        rule: the rule, as a statement ("an image side must be 8 to 128 px").
+        value: what was found instead; shown with `repr` unless it is already a string.
+        remedy: what to do, with the Python argument and the command-line spelling.
+
+    Example:
+        >>> str(AugmintError("seeds must be at least 2", 1, "pass seeds=5 (--seeds 5)"))
+        'seeds must be at least 2; got 1: pass seeds=5 (--seeds 5)'
+    """
+
+    exit_code = 2
+
+    def __init__(self, rule: str, value: object, remedy: str) -> None:
+        self.rule = rule
+        self.value = value
+        self.remedy = remedy
+        super().__init__(rule, value, remedy)
+
+    def __str__(self) -> str:
+        shown = self.value if isinstance(self.value, str) else repr(self.value)
+        return single_line(f"{self.rule}; got {shown}: {self.remedy}")
+
+
+class UsageError(AugmintError):
+    """An option, a name or a configuration that cannot be used."""
+
+
+class IncompatibleError(UsageError):
+    """Two parts that declare that they do not fit together."""
+
+
+class DataError(AugmintError):
+    """Data that cannot be read, or that does not follow the stated layout."""
+
+
+class DataCheckError(AugmintError):
+    """Data that were read but that would make a study dishonest (leakage, too many bad files)."""
+
+    exit_code = 3
+
+
+class TrainingDivergedError(AugmintError):
+    """A training run that the guard stopped (not finite, collapsed) and could not restore."""
+
+
+class InterruptedRunError(AugmintError):
+    """Ctrl-C or SIGTERM: the checkpoint is written and `remedy` is the command that resumes."""
+
+    exit_code = 130
+
+
+def single_line(text: str, limit: int = 600) -> str:
+    """Return `text` on one line, control characters made visible, cut at `limit` characters.
+
+    Example:
+        >>> single_line("a\\nb\\x1b[31m")
+        'a b\\\\x1b[31m'
+    """
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a remedy that names the closest of `known`, or lists them when none is close.
+
+    Example:
+        >>> nearest("hing", ["hinge", "minimax"])
+        "did you mean 'hinge'? known: hinge, minimax"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    listed = f"known: {', '.join(names)}" if names else "none is known here"
+    if not close:
+        return listed
+    return f"did you mean {' or '.join(repr(c) for c in close)}? {listed}"

@@ -1,0 +1,124 @@
+"""Names for tensor shapes, and the Protocols through which rooms that never import each other meet.
+
+Images are `(N, C, H, W)`: uint8 in 0…255 where they are stored, float32 in [-1, 1] inside
+networks (`to_float`, `to_uint8`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from jaxtyping import Float, Int64, UInt8
+    from torch import Tensor
+
+    FloatImages = Float[Tensor, "batch channels height width"]
+    ByteImages = UInt8[Tensor, "batch channels height width"]
+    Features = Float[Tensor, "batch features"]
+    Latents = Float[Tensor, "batch latent"]
+    Labels = Int64[Tensor, "batch"]
+    ByteArray = npt.NDArray[np.uint8]
+    FloatArray = npt.NDArray[np.floating[Any]]
+    IntArray = npt.NDArray[np.int64]
+
+Shape = tuple[int, int, int]
+"""Channels, height, width of one image."""
+
+AspectValues = Mapping[str, "Tensor"]
+"""Aspect name to its values for a batch, in the aspect's stored form (category: int64 `(N,)`)."""
+
+State = dict[str, Any]
+"""Explicit, checkpointed state of a part: tensors and JSON values only."""
+
+Logs = dict[str, "Tensor"]
+"""Scalars to log, detached, still on their device (read back only at log intervals)."""
+
+
+OutputKind = Literal["score", "map", "energy"]
+
+
+@dataclass(frozen=True)
+class CriticOutput:
+    """What a critic says of a batch.
+
+    Args:
+        value: `(N,)` for a score (logit) or an energy, `(N, 1, h, w)` for a score map.
+        kind: which of the three it is.
+        features: `(N, F)`, the layer before the last, for feature matching and projection.
+        embedding: `(N, E)`, an auto-encoder critic's code, for the pulling-away term.
+    """
+
+    value: Tensor
+    kind: OutputKind = "score"
+    features: Tensor | None = None
+    embedding: Tensor | None = None
+
+    def per_sample(self) -> Tensor:
+        """`(N,)`: the value, averaged over the map where there is one."""
+        return self.value if self.value.ndim == 1 else self.value.flatten(1).mean(1)
+
+
+def to_float(images: ByteImages) -> FloatImages:
+    """Map uint8 0…255 to float32 in [-1, 1]: `x / 127.5 - 1`."""
+    return images.float().mul_(1.0 / 127.5).sub_(1.0)
+
+
+def to_uint8(images: FloatImages) -> ByteImages:
+    """Map [-1, 1] to uint8 0…255, rounding to nearest and clipping: the inverse of `to_float`."""
+    import torch
+
+    return images.detach().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws images for given aspect values; the same ids and seed give the same images."""
+
+    def sample(self, aspects: AspectValues, ids: IntArray, seed: int) -> ByteArray:
+        """Return uint8 images `(N, C, H, W)`, one for each id."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A network trained on real images that says what an image carries."""
+
+    def probabilities(self, images: ByteArray) -> FloatArray:
+        """Return class probabilities `(N, classes)`; rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class FeatureNet(Protocol):
+    """Maps uint8 images to feature vectors; `name` and `digest` stand beside every number."""
+
+    name: str
+    digest: str
+
+    def __call__(self, images: ByteArray) -> FloatArray:
+        """Return features `(N, D)`."""
+        ...
+
+
+@runtime_checkable
+class Augmenter(Protocol):
+    """Changes a batch of float images together with its aspects, on its device."""
+
+    def __call__(
+        self, images: FloatImages, aspects: AspectValues, schema: Any, stream: Any
+    ) -> tuple[FloatImages, AspectValues]:
+        """Return augmented images and aspects; every random number comes from `stream`."""
+        ...
+
+
+@runtime_checkable
+class LossFn(Protocol):
+    """A loss of predictions and targets, one value a sample."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return `(N,)` losses."""
+        ...

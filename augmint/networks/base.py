@@ -1,0 +1,77 @@
+"""What networks promise: generators, critics and classifiers, described by frozen dataclasses.
+
+An *architecture* is a frozen dataclass of sizes, registered on the axis `architectures`; its
+`build` returns an `nn.Module`. It says which role it plays, which image sizes it can reach, which
+memory format and precision suit it, and whether it couples the samples of a batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from augmint.core.types import OutputKind, Shape
+
+Role = Literal["generator", "critic", "classifier"]
+
+
+@dataclass(frozen=True)
+class Architecture(ABC):
+    """A description from which a network is built. Subclasses add their sizes as fields."""
+
+    role: ClassVar[Role]
+    channels_last: ClassVar[bool] = False
+    """Faster in channels_last memory format (batch-normalised convolution stacks)."""
+    bf16: ClassVar[bool] = True
+    """May run under bf16 autocast."""
+    batch_coupled: ClassVar[bool] = False
+    """One sample's output depends on the others in training mode (batch norm and the like)."""
+    output: ClassVar[OutputKind] = "score"
+    """What a critic gives; meaningless for other roles."""
+    condition_modes: ClassVar[frozenset[str]] = frozenset()
+    """How a network takes a separate condition vector ("modulation", "conditional-norm" …)."""
+
+    @abstractmethod
+    def check_shape(self, shape: Shape) -> None:
+        """Raise `UsageError`, with the nearest sizes that fit, if images of `shape` are out of reach."""
+
+
+@dataclass(frozen=True)
+class GeneratorArchitecture(Architecture):
+    """Builds `G(latent, condition=None) -> images in [-1, 1]`."""
+
+    role: ClassVar[Role] = "generator"
+
+    @abstractmethod
+    def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
+        """Return G, whose forward takes `(N, latent_width)` and gives `(N, *shape)`."""
+
+
+@dataclass(frozen=True)
+class CriticArchitecture(Architecture):
+    """Builds `D(images, condition=None) -> CriticOutput`."""
+
+    role: ClassVar[Role] = "critic"
+
+    @abstractmethod
+    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+        """Return D; `shape` counts the channels that conditioning appends to the image."""
+
+    @abstractmethod
+    def feature_width(self, shape: Shape) -> int:
+        """Return F, the width of `CriticOutput.features`."""
+
+
+@dataclass(frozen=True)
+class ClassifierArchitecture(Architecture):
+    """Builds `C(images) -> logits`; the module also has `features(images) -> (N, F)`."""
+
+    role: ClassVar[Role] = "classifier"
+
+    @abstractmethod
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        """Return C, whose forward gives `(N, outputs)` logits or values."""

@@ -1,0 +1,75 @@
+"""What a penalty promises: a regulariser of one player, with its own weight and interval."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from augmint.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from augmint.core.streams import Stream
+    from augmint.core.types import CriticOutput, Logs, State
+
+Player = Literal["critic", "generator"]
+Need = Literal["inputs", "parameters", "latents", "styles", "outputs"]
+
+
+@dataclass(frozen=True)
+class PenaltyContext:
+    """What a penalty may look at; only what it declares in `needs` is filled in.
+
+    Args:
+        network: the player as a function of its input images (condition already bound).
+        stream: random numbers, one row a sample.
+        real, fake: the critic's inputs `(N, C, H, W)`, detached, of equal N ("inputs").
+        parameters: the player's parameters ("parameters").
+        latents, styles: the generator's inputs and intermediate styles.
+        real_output, fake_output: the critic's outputs of this very step ("outputs").
+    """
+
+    network: Callable[[Tensor], CriticOutput]
+    stream: Stream
+    real: Tensor | None = None
+    fake: Tensor | None = None
+    parameters: Sequence[Tensor] = field(default=())
+    latents: Tensor | None = None
+    styles: Tensor | None = None
+    real_output: CriticOutput | None = None
+    fake_output: CriticOutput | None = None
+
+
+@dataclass(frozen=True)
+class Penalty(ABC):
+    """A term added to one player's loss every `interval` steps, times `interval`.
+
+    With an interval n > 1 the optimiser's rate and betas are rescaled by n / (n + 1), so that
+    regularising lazily changes nothing on average (Karras et al. 2020, appendix B).
+    """
+
+    weight: float = 1.0
+    interval: int = 1
+    player: ClassVar[Player] = "critic"
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
+    per_sample: ClassVar[bool] = False
+    """Takes gradients of one sample's score by its own input: undefined beside batch coupling."""
+    double_backward: ClassVar[bool] = False
+    """Differentiates a gradient."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise UsageError("a penalty's weight is not negative", self.weight, "set weight >= 0")
+        if self.interval < 1:
+            raise UsageError("a penalty's interval is at least 1", self.interval, "set interval: 1")
+
+    def init_state(self) -> State:
+        """Return the state before the first step; empty for most."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        """Return the weighted penalty (without the interval's factor), new state and logs."""
