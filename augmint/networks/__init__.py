@@ -1,0 +1,15 @@
+"""Networks: generators, critics and classifiers, each described by a frozen dataclass.
+
+The axis is `architectures` (`augmint.core.registry.ARCHITECTURES`); its base is `base.Architecture`
+with one subclass a role (`GeneratorArchitecture`, `CriticArchitecture`, `ClassifierArchitecture`).
+
+Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `vac` (the MNIST, CIFAR-10 and binary
+networks of VAC+GAN), `classifiers` (small-cnn, fer-simple, fer-surreal). Shared parts: `blocks`
+(upsampling, normalisation, initialisation), `stochastic` (noise, minibatch discrimination) and
+`sizes` (which image sizes fit, and the error that names the nearest ones).
+
+To add one: a frozen dataclass in a new module here, decorated with
+`@ARCHITECTURES.register("kebab-name")`, whose fields are its sizes, whose `check_shape` refuses what
+it cannot reach and whose `build` returns the module. Weights are drawn from torch's global
+generator; the caller opens `streams.scope`. The conformance tests find it by themselves.
+"""

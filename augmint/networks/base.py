@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from augmint.core.types import OutputKind
+
 if TYPE_CHECKING:
     from torch import nn
 
-    from augmint.core.types import OutputKind, Shape
+    from augmint.core.types import Shape
 
 Role = Literal["generator", "critic", "classifier"]
 

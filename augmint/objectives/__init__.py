@@ -1,0 +1,13 @@
+"""Objectives: the adversarial pair of losses of the critic D and the generator G.
+
+The axis is `objectives` (`augmint.core.registry.OBJECTIVES`); its base is `base.Objective`, two
+pure functions of what the critic says and of explicit state, each giving
+`(loss, new_state, logs)`.
+
+Members: `adversarial` (minimax, non-saturating, least-squares, wasserstein, hinge), side by side so
+that they can be compared by eye.
+
+To add one: a frozen dataclass in a module here, decorated with `@OBJECTIVES.register("name")`, that
+declares what kinds of critic it accepts and whether its generator's loss looks at real images.
+Clipping and penalties are not objectives: see `augmint.penalties` and the training loop.
+"""

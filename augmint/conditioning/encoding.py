@@ -1,0 +1,49 @@
+"""Aspect values as one vector a sample, for methods that append them to something."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import torch
+
+from augmint.core.errors import IncompatibleError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from augmint.aspects.base import Aspect, Schema
+    from augmint.core.types import AspectValues
+
+
+def carried(schema: Schema, kinds: Collection[str]) -> list[Aspect]:
+    """Return the aspects of the given kinds, in the order of the schema."""
+    return [aspect for aspect in schema if aspect.kind in kinds]
+
+
+def require(schema: Schema, kinds: Collection[str], name: str) -> list[Aspect]:
+    """Return `carried(schema, kinds)`.
+
+    Raises:
+        IncompatibleError: if there is none.
+    """
+    found = carried(schema, kinds)
+    if not found:
+        held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "no aspect"
+        raise IncompatibleError(
+            f"conditioning {name} needs an aspect of kind {' or '.join(sorted(kinds))}",
+            held,
+            "add labels to the data or use conditioning='none' (--conditioning none)",
+        )
+    return found
+
+
+def encode(aspect: Aspect, values: Tensor) -> Tensor:
+    """Return `(N, width)` float32; values that are encoded already (mixed labels) pass through."""
+    soft = values.is_floating_point() and values.shape[1:] == (aspect.width,)
+    return values.float() if soft and aspect.kind == "category" else aspect.encode(values)
+
+
+def vector(aspects: Collection[Aspect], values: AspectValues) -> Tensor:
+    """Return `(N, Σ width)`: the encodings of several aspects side by side."""
+    return torch.cat([encode(aspect, values[aspect.name]) for aspect in aspects], 1)

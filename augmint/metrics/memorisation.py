@@ -1,0 +1,139 @@
+"""Three numbers from the literature that ask whether minted images lie too near the training set.
+
+All take features of training, held-out and minted images, `(n, D)`, `(H, D)` and `(M, D)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from augmint.core.errors import UsageError
+from augmint.core.streams import permutation, stream
+from augmint.metrics.base import check_pair
+
+if TYPE_CHECKING:
+    from augmint.core.types import FloatArray, IntArray
+
+CHUNK = 1024
+CELLS, COMPONENTS, LEAST_IN_CELL = 3, 64, 20
+
+
+def nearest_rows(queries: FloatArray, rows: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return index and Euclidean distance `(N,)` of the nearest of `rows` to each query."""
+    import torch
+
+    check_pair(queries, rows)
+    if not len(rows):
+        raise UsageError("nearest neighbours need at least one row", 0, "give more images")
+    bank = torch.from_numpy(np.asarray(rows, dtype=np.float64))
+    index = np.zeros(len(queries), dtype=np.int64)
+    distance = np.zeros(len(queries))
+    for start in range(0, len(queries), CHUNK):
+        part = torch.from_numpy(np.asarray(queries[start : start + CHUNK], dtype=np.float64))
+        # exact differences: the matrix form leaves 1e-8 where equal rows must give 0
+        best = torch.cdist(part, bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        index[start : start + len(part)] = best.indices.numpy()
+        distance[start : start + len(part)] = best.values.numpy()
+    return index, distance
+
+
+def dcr_share(train: FloatArray, held_out: FloatArray, minted: FloatArray, seed: int) -> float:
+    """Return the share of minted rows nearer to training rows than to as many held-out rows.
+
+    share = mean_g (1[d(g, T') < d(g, H')] + 1[equal] / 2), T' and H' random rows of the same
+    count min(n, H). About 0.5 where training rows are not favoured; towards 1 for copies.
+
+    Source: distance to closest record, as used for synthetic tables.
+    """
+    count = min(len(train), len(held_out))
+    own = train[permutation(seed, "metrics.dcr.train", len(train))[:count]]
+    other = held_out[permutation(seed, "metrics.dcr.held-out", len(held_out))[:count]]
+    near, far = nearest_rows(minted, own)[1], nearest_rows(minted, other)[1]
+    return float(np.mean((near < far) + 0.5 * (near == far)))
+
+
+def authenticity(train: FloatArray, minted: FloatArray) -> float:
+    """Return the share of minted rows that are authentic, [0, 1]; low for copies.
+
+    g with nearest training row r is authentic if r has another training row nearer than g:
+    d(r, T without r) < d(g, r).
+
+    Source: Alaa et al. 2022 (arXiv 2102.08921), section 3.3.
+
+    Raises:
+        UsageError: for fewer than 2 training rows.
+    """
+    import torch
+
+    if len(train) < 2:
+        raise UsageError("authenticity needs at least 2 training rows", len(train), "give more")
+    rows = torch.from_numpy(np.asarray(train, dtype=np.float64))
+    own = np.zeros(len(rows))
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        distances = torch.cdist(part, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        diagonal = torch.arange(len(part))
+        distances[diagonal, diagonal + start] = torch.inf
+        own[start : start + len(part)] = distances.min(1).values.numpy()
+    index, distance = nearest_rows(minted, train)
+    return float(np.mean(own[index] < distance))
+
+
+def copying_statistic(
+    train: FloatArray, held_out: FloatArray, minted: FloatArray, seed: int, cells: int = CELLS
+) -> float | None:
+    """Return C_T: far below 0 (under -3, say) where minted rows crowd the training rows.
+
+    In each of the k-means cells of T (after PCA to at most 64), Z compares d(g, T) with d(h, T)
+    by the Mann-Whitney U statistic with ties counted half, and
+
+        Z = (U - m n / 2) / sqrt(m n (m + n + 1) / 12),   C_T = sum_c P(c) Z_c / sum_c P(c)
+
+    where m minted and n held-out rows lie in the cell, U counts the pairs with d(g) > d(h), and
+    P(c) is the cell's share of held-out rows. Cells with fewer than 20 minted rows, or without
+    held-out rows, are left out; None where none is left.
+
+    Source: Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675), eq. 2; the cells are seeded.
+    """
+    from scipy.stats import rankdata
+
+    centre = train.mean(0)
+    components = np.linalg.svd(train - centre, full_matrices=False)[2][:COMPONENTS].T
+    t, h, g = ((x - centre) @ components for x in (train, held_out, minted))
+    centres = kmeans(t, min(cells, len(t)), seed)
+    cell_t, cell_h, cell_g = (nearest_rows(x, centres)[0] for x in (t, h, g))
+    total, weight = 0.0, 0.0
+    for cell in range(len(centres)):
+        own, of_h, of_g = t[cell_t == cell], h[cell_h == cell], g[cell_g == cell]
+        m, n = len(of_g), len(of_h)
+        if m < LEAST_IN_CELL or n == 0 or len(own) == 0:
+            continue
+        distances = np.concatenate([nearest_rows(of_g, own)[1], nearest_rows(of_h, own)[1]])
+        u = rankdata(distances)[:m].sum() - m * (m + 1) / 2
+        z = (u - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12)
+        total, weight = total + n * z, weight + n
+    return float(total / weight) if weight else None
+
+
+def kmeans(rows: FloatArray, k: int, seed: int, steps: int = 50) -> FloatArray:
+    """Return k centres `(k, D)` by Lloyd's algorithm from k-means++ starts, both seeded.
+
+    Source: Arthur and Vassilvitskii 2007.
+    """
+    draws = stream(seed, "metrics.kmeans", ids=k).uniform(1).double().numpy()[:, 0]
+    centres = rows[[int(draws[0] * len(rows))]]
+    for draw in draws[1:]:
+        mass = np.cumsum(nearest_rows(rows, centres)[1] ** 2)
+        pick = int(np.searchsorted(mass, draw * mass[-1], side="right"))
+        centres = np.concatenate([centres, rows[[min(pick, len(rows) - 1)]]])
+    for _ in range(steps):
+        cell = nearest_rows(rows, centres)[0]
+        moved = np.stack(
+            [rows[cell == c].mean(0) if (cell == c).any() else centres[c] for c in range(k)]
+        )
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres

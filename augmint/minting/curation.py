@@ -1,0 +1,361 @@
+"""Minting: draw images class by class and keep those that pass the judge, with every count kept.
+
+Ids are `counter · classes + class`, and candidates are looked at in the order of their ids, so the
+result depends on seed, quotas and configuration alone: minting more keeps what was minted before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from augmint.core.config import to_plain
+from augmint.core.errors import DataError, UsageError
+from augmint.core.progress import Progress
+
+if TYPE_CHECKING:
+    from augmint.aspects.base import Schema
+    from augmint.aspects.category import Category
+    from augmint.core.types import ByteArray, FloatArray, IntArray, Judge, Sampler
+
+REASONS = ("disagrees", "unsure", "copy", "duplicate")
+"""Why an image is rejected, in the order in which it is asked; the first that holds is counted."""
+
+_ROUND = 2048  # images drawn at once, all classes together
+
+
+@dataclass(frozen=True)
+class CurationConfig:
+    """What a minted image must pass to be kept.
+
+    Args:
+        threshold: least probability that the judge gives to the claimed class, 0 to 1.
+        agreement: the claimed class must also be the judge's first choice.
+        duplicate_distance: least root mean square difference, as a share of the full range, from
+            every image already kept of the class (seen at no more than 32 px a side); 0 drops
+            nothing, not even equal images.
+        max_draws: images drawn for a class, at most, as a multiple of its quota; what is then
+            missing is stated as its shortfall.
+        aspect: the category whose classes have quotas.
+
+    Raises:
+        UsageError: for a value out of range.
+    """
+
+    threshold: float = 0.5
+    agreement: bool = True
+    duplicate_distance: float = 0.01
+    max_draws: float = 20.0
+    aspect: str = "label"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UsageError("threshold is a probability", self.threshold, "set it from 0 to 1")
+        if not 0 <= self.duplicate_distance <= 1:
+            raise UsageError(
+                "duplicate_distance is a share of the range",
+                self.duplicate_distance,
+                "set it from 0 to 1",
+            )
+        if not self.max_draws >= 1:
+            raise UsageError("max_draws is at least 1", self.max_draws, "set it to 20")
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """What happened to one class; `drawn = accepted + sum of rejected`."""
+
+    name: str
+    quota: int
+    drawn: int
+    accepted: int
+    rejected: Mapping[str, int]
+
+    @property
+    def shortfall(self) -> int:
+        """Images asked for and not found within `max_draws`."""
+        return self.quota - self.accepted
+
+
+@dataclass(frozen=True)
+class Minted:
+    """Minted images with what they claim, where each came from, and what was rejected.
+
+    Args:
+        images: uint8 `(N, C, H, W)`, by class, then by id.
+        values: aspect name to stored values, N rows each.
+        ids, seeds: int64 `(N,)`; `sampler.sample(values, ids, seed)` gives the image again.
+        scores: `(N,)` arrays: "probability" of the claimed class and "margin" over the next
+            (absent without a judge), "nearest": distance to the nearest other of its class
+            (infinite where there is no other).
+        counts: by class.
+        curation: the configuration, plain, or None for raw images.
+    """
+
+    images: ByteArray
+    values: Mapping[str, np.ndarray]
+    ids: IntArray
+    seeds: IntArray
+    scores: Mapping[str, FloatArray]
+    counts: tuple[ClassCount, ...]
+    curation: Mapping[str, Any] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Rejected images by reason, all classes together."""
+        return {r: sum(c.rejected.get(r, 0) for c in self.counts) for r in REASONS}
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts of requested, drawn, accepted and rejected images, in all and by class."""
+        classes = [to_plain(c) | {"shortfall": c.shortfall} for c in self.counts]
+        return {
+            "requested": sum(c.quota for c in self.counts),
+            "drawn": sum(c.drawn for c in self.counts),
+            "accepted": len(self),
+            "rejected": self.rejected,
+            "shortfall": {c.name: c.shortfall for c in self.counts if c.shortfall},
+            "classes": classes,
+            "curation": None if self.curation is None else dict(self.curation),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines for people; a shortfall always has its own line."""
+        s = self.summary()
+        reasons = ", ".join(f"{n} {r}" for r, n in s["rejected"].items() if n) or "none"
+        lines = [
+            f"minted {s['accepted']} of {s['requested']} ({s['drawn']} drawn; rejected: {reasons})"
+        ]
+        for count in self.counts:
+            if count.shortfall:
+                lines.append(
+                    f"short of {count.shortfall} of {count.quota} images of {count.name}: "
+                    f"{count.drawn} drawn, {count.accepted} kept"
+                )
+        return lines
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Candidates of one round, all classes together, with what was said of each."""
+
+    images: ByteArray
+    ids: IntArray
+    labels: IntArray
+    reason: np.ndarray  # (N,) str, "" where nothing speaks against it
+    scores: Mapping[str, FloatArray]
+    views: FloatArray
+
+    def rows(self, rows: IntArray) -> _Round:
+        """Return some rows alone; what is left out can be freed."""
+        scores = {name: values[rows] for name, values in self.scores.items()}
+        parts = (self.images[rows], self.ids[rows], self.labels[rows], self.reason[rows])
+        return _Round(*parts, scores, self.views[rows])
+
+
+@dataclass
+class _Filling:
+    """One class while it is being filled; `kept` is in the order of ids."""
+
+    index: int
+    name: str
+    quota: int
+    budget: int
+    drawn: int = 0  # candidates looked at
+    requested: int = 0  # candidates sampled
+    kept: list[_Round] = field(default_factory=list)
+    rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+
+    @property
+    def accepted(self) -> int:
+        return sum(len(part.ids) for part in self.kept)
+
+    @property
+    def done(self) -> bool:
+        return self.accepted >= self.quota or self.requested >= self.budget
+
+    def next_ids(self, classes: int, most: int) -> IntArray:
+        """Return ids for the next round: what the acceptance so far suggests, and no more."""
+        need = self.quota - self.accepted
+        rate = max((self.accepted + 1) / (self.drawn + 1), 0.05)
+        n = min(math.ceil(need / rate * 1.1), self.budget - self.requested, most)
+        counters = np.arange(self.requested, self.requested + n, dtype=np.int64)
+        self.requested += n
+        return counters * classes + self.index
+
+    def look(self, candidates: _Round, least: float) -> None:
+        """Take candidates in the order of their ids until the quota is full."""
+        from augmint.minting.nearness import first_of_each
+
+        rows = np.flatnonzero(candidates.labels == self.index)
+        fit = rows[candidates.reason[rows] == ""]
+        kept = np.concatenate([part.views for part in self.kept] or [candidates.views[:0]])
+        new = first_of_each(candidates.views[fit], kept, least)
+        reason = candidates.reason.copy()
+        reason[fit[~new]] = "duplicate"
+        taken = fit[new][: self.quota - self.accepted]
+        full = self.accepted + len(taken) == self.quota
+        seen = rows[rows <= taken[-1]] if full else rows  # none beyond the last one needed
+        for name in REASONS:
+            self.rejected[name] += int((reason[seen] == name).sum())
+        self.drawn += len(seen)
+        self.kept.append(candidates.rows(taken))
+
+
+def mint(
+    sampler: Sampler,
+    judge: Judge | None,
+    schema: Schema,
+    quotas: Mapping[int, int],
+    config: CurationConfig,
+    seed: int,
+    progress: bool = True,
+    is_copy: Callable[[ByteArray], np.ndarray] | None = None,
+) -> Minted:
+    """Draw images for each class until its quota is filled or its budget of draws is spent.
+
+    Args:
+        sampler: draws images for aspects; one that `complete`s aspects chooses those left open.
+        judge: trained on real images, or None: then nothing is rejected (raw).
+        schema: the aspects; `config.aspect` names a category of it.
+        quotas: images wanted by class index.
+        config: what an image must pass.
+        seed: of every random number; ids do the rest.
+        progress: show a bar or quiet lines.
+        is_copy: tells which of uint8 images `(N, C, H, W)` are copies of training images.
+
+    Raises:
+        UsageError: if a class or a quota is out of range, or the judge knows other classes.
+
+    Example:
+        >>> minted = mint(sampler, judge, schema, {0: 9}, CurationConfig(), 1)  # doctest: +SKIP
+        >>> minted.lines()  # doctest: +SKIP
+        ['minted 9 of 9 (11 drawn; rejected: 2 unsure)']
+    """
+    import torch
+
+    from augmint.minting.nearness import descriptors
+
+    category = _category(schema, config.aspect)
+    classes = [
+        _Filling(c, category.classes[c], n, math.floor(n * config.max_draws))
+        for c, n in sorted(_checked(quotas, category).items())
+    ]
+    least = 0.0 if judge is None else config.duplicate_distance
+    total = sum(c.quota for c in classes)
+    with Progress(total, "mint", unit="image") if progress else nullcontext() as bar:
+        while waiting := [c for c in classes if not c.done]:
+            before = sum(c.accepted for c in waiting)
+            most = max(1, _ROUND // len(waiting))
+            ids = np.concatenate([c.next_ids(category.width, most) for c in waiting])
+            labels = ids % category.width
+            images = sampler.sample({config.aspect: torch.from_numpy(labels)}, ids, seed)
+            reason, scores = _judged(judge, images, labels, category, config)
+            if is_copy is not None and judge is not None:
+                fit = np.flatnonzero(reason == "")
+                if len(fit):
+                    reason[fit[np.asarray(is_copy(images[fit]), bool)]] = "copy"
+            candidates = _Round(images, ids, labels, reason, scores, descriptors(images))
+            for c in waiting:
+                c.look(candidates, least)
+            if bar is not None:
+                bar.advance(sum(c.accepted for c in waiting) - before)
+    return _collect(sampler, classes, config, seed, raw=judge is None)
+
+
+def _category(schema: Schema, name: str) -> Category:
+    aspect = schema[name]
+    if aspect.kind != "category":
+        raise UsageError(
+            "images are minted by class", f"{name}, a {aspect.kind}", "set aspect to a category"
+        )
+    return cast("Category", aspect)
+
+
+def _checked(quotas: Mapping[int, int], category: Category) -> dict[int, int]:
+    for index, quota in quotas.items():
+        if not 0 <= index < category.width:
+            raise UsageError(
+                f"a class index is 0 to {category.width - 1}", index, "correct the quotas"
+            )
+        if quota < 0:
+            raise UsageError(
+                "a quota is not negative", quota, f"correct that of {category.classes[index]}"
+            )
+    return {int(c): int(n) for c, n in quotas.items() if n}
+
+
+def _judged(
+    judge: Judge | None,
+    images: ByteArray,
+    labels: IntArray,
+    category: Category,
+    config: CurationConfig,
+) -> tuple[np.ndarray, dict[str, FloatArray]]:
+    """Return why each image is rejected ("" for none) and the judge's scores."""
+    reason = np.full(len(images), "", "U9")
+    if judge is None:
+        return reason, {}
+    p = np.asarray(judge.probabilities(images), np.float64)
+    if p.shape != (len(images), category.width):
+        raise UsageError(
+            f"a judge knows the {category.width} classes of {category.name}",
+            f"probabilities of shape {p.shape}",
+            "give a judge trained on this schema",
+        )
+    if not np.isfinite(p).all():
+        raise DataError("a judge's probabilities are finite", "nan or inf", "train the judge again")
+    rows = np.arange(len(p))
+    claimed = p[rows, labels]
+    others = p.copy()
+    others[rows, labels] = -np.inf
+    margin = claimed - (others.max(1) if category.width > 1 else 0.0)
+    if config.agreement:
+        reason[margin < 0] = "disagrees"
+    reason[(reason == "") & (claimed < config.threshold)] = "unsure"
+    return reason, {"probability": claimed, "margin": margin}
+
+
+def _collect(
+    sampler: Sampler, classes: list[_Filling], config: CurationConfig, seed: int, raw: bool
+) -> Minted:
+    import torch
+
+    from augmint.minting.nearness import nearest_other
+    from augmint.minting.sampler import CompletingSampler
+
+    parts = [part for c in classes for part in c.kept if len(part.ids)]
+    if not parts:
+        tried = ", ".join(f"{c.drawn} of {c.name}" for c in classes) or "no class"
+        raise DataError(
+            "minting keeps at least one image",
+            f"none of what was drawn ({tried})",
+            "train the generator longer, or lower threshold (--set curation.threshold=0.3)",
+        )
+    ids = np.concatenate([part.ids for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    asked = {config.aspect: torch.from_numpy(labels)}
+    if isinstance(sampler, CompletingSampler):
+        asked = sampler.complete(asked, ids, seed)
+    scores = {name: np.concatenate([p.scores[name] for p in parts]) for name in parts[0].scores}
+    scores["nearest"] = np.concatenate(
+        [nearest_other(np.concatenate([p.views for p in c.kept])) for c in classes if c.kept]
+    )
+    return Minted(
+        images=np.concatenate([part.images for part in parts]),
+        values={name: value.numpy() for name, value in asked.items()},
+        ids=ids,
+        seeds=np.full(len(ids), seed, np.int64),
+        scores=scores,
+        counts=tuple(
+            ClassCount(c.name, c.quota, c.drawn, c.accepted, dict(c.rejected)) for c in classes
+        ),
+        curation=None if raw else to_plain(config),
+    )

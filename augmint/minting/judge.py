@@ -1,0 +1,101 @@
+"""A judge that travels with a bundle: a registered network, its weights and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from augmint.core.errors import UsageError
+from augmint.core.registry import ARCHITECTURES, Spec
+from augmint.core.runs import tensors_digest
+from augmint.core.types import Shape, to_float
+from augmint.networks.base import ClassifierArchitecture
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteArray, FloatArray
+
+_CHUNK = 256
+
+
+def build_classifier(network: Spec, shape: Shape, outputs: int) -> nn.Module:
+    """Build a registered classifier for images of `shape`.
+
+    Raises:
+        UsageError: if the network is not registered, is no classifier, or cannot take the shape.
+    """
+    architecture = ARCHITECTURES.create(network)
+    if not isinstance(architecture, ClassifierArchitecture):
+        raise UsageError(
+            "a judge is a registered classifier",
+            f"{network} ({architecture.role})",
+            "use small-cnn",
+        )
+    architecture.check_shape(shape)
+    return architecture.build(shape, outputs)
+
+
+@dataclass(frozen=True)
+class StoredJudge:
+    """A classifier as `core.types.Judge` (and `FeatureNet`), rebuilt from its description.
+
+    Images of another size are first resampled to the network's as tasks do it: antialiased
+    bilinear, rounded to whole levels.
+
+    Args:
+        network: the registered architecture.
+        shape: what it takes.
+        outputs: number of classes.
+        module: the network; set to evaluation mode.
+        told: plain facts ("trained_on", "accuracy"), kept in the bundle.
+    """
+
+    network: Spec
+    shape: Shape
+    outputs: int
+    module: nn.Module
+    told: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "bundle-judge"
+
+    def __post_init__(self) -> None:
+        self.module.eval()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        return tensors_digest(self.module.state_dict())
+
+    def probabilities(self, images: ByteArray) -> FloatArray:
+        """Return class probabilities `(N, outputs)`, float64; rows sum to 1."""
+        return self._run(images, lambda x: torch.softmax(self.module(x).double(), 1))
+
+    def __call__(self, images: ByteArray) -> FloatArray:
+        """Return features `(N, F)`, float32, of the layer before the last."""
+        return self._run(images, self.module.features)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def _run(self, images: ByteArray, function: Any) -> FloatArray:
+        if images.shape[1] != self.shape[0]:
+            raise UsageError(
+                f"the judge takes images of {self.shape[0]} channels",
+                images.shape[1],
+                "give images as the bundle makes them",
+            )
+        parts = []
+        for start in range(0, len(images), _CHUNK):
+            part = torch.from_numpy(np.ascontiguousarray(images[start : start + _CHUNK]))
+            parts.append(function(to_float(_resampled(part, self.shape[1:]))).numpy())
+        return np.concatenate(parts)
+
+
+def _resampled(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(images.shape[2:]) == size:
+        return images
+    levels = torch.nn.functional.interpolate(
+        images.float(), size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return levels.round_().clamp_(0, 255)

@@ -1,0 +1,172 @@
+"""Draws images from a generator: one id, one seed and one set of aspects always give one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from augmint.core.errors import UsageError
+from augmint.core.streams import stream
+from augmint.core.types import AspectValues, Sampler, to_uint8
+
+if TYPE_CHECKING:
+    from augmint.conditioning.base import Conditioning, ConditioningContext
+    from augmint.core.types import ByteArray, IntArray
+
+_ROUNDS = 64
+"""Redraws of a truncated entry; a normal entry kept within 0.25 is missed with p < 1e-6."""
+
+
+@runtime_checkable
+class CompletingSampler(Sampler, Protocol):
+    """A sampler that can also choose the aspects that a request leaves open."""
+
+    def complete(self, aspects: AspectValues, ids: IntArray, seed: int) -> dict[str, Tensor]:
+        """Return all aspects of the schema, a pure function of (seed, id, aspects)."""
+        ...
+
+
+@dataclass
+class GanSampler:
+    """Samples `G(z, aspects)` with z keyed by (seed, id), in evaluation mode.
+
+    An image depends on (seed, id, aspects) and not on the batch it travels in: latents come from
+    `stream(seed, "mint.latent", round, ids)`, and the generator always runs on batches of `chunk`
+    (the last is filled up by repetition), so that not even float rounding follows the request.
+
+    Truncation (Brock et al. 2019, arXiv:1809.11096, section 3.1) draws every latent entry with
+    `|z| > truncation` again until it lies within. Entries that two draws leave equal are set by
+    the aspects and stay; what is still outside after 64 draws is cut to the bound.
+
+    Args:
+        generator: G; set to evaluation mode and moved to `device`.
+        conditioning: how aspects enter.
+        context: schema, image shape and latent width it was trained with.
+        device: "cpu" or "cuda".
+        chunk: images a forward pass.
+        truncation: None, or tau > 0.
+        bank: training values of the schema's aspects, rows aligned, from which aspects that a
+            request leaves open are drawn (rows of the same category).
+
+    Raises:
+        UsageError: if tau or chunk is not positive.
+    """
+
+    generator: nn.Module
+    conditioning: Conditioning
+    context: ConditioningContext
+    device: str = "cpu"
+    chunk: int = 64
+    truncation: float | None = None
+    bank: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise UsageError("a chunk holds at least one image", self.chunk, "pass chunk=64")
+        if self.truncation is not None and not self.truncation > 0:
+            raise UsageError(
+                "truncation is a positive bound", self.truncation, "pass truncation=None for none"
+            )
+        self.generator.eval().to(self.device)
+
+    def latents(self, aspects: AspectValues, ids: IntArray, seed: int) -> Tensor:
+        """Return the latents `(N, width)` of ids, truncated where that is asked for."""
+        draw = self._draw
+        latent = draw(aspects, ids, seed, 0)
+        tau = self.truncation
+        if tau is None:
+            return latent
+        free = draw(aspects, ids, seed, 1) != latent
+        for step in range(1, _ROUNDS):
+            outside = free & (latent.abs() > tau)
+            if not outside.any():
+                return latent
+            latent = torch.where(outside, draw(aspects, ids, seed, step), latent)
+        return torch.where(free, latent.clamp(-tau, tau), latent)
+
+    def _draw(self, aspects: AspectValues, ids: IntArray, seed: int, step: int) -> Tensor:
+        numbers = stream(seed, "mint.latent", step, ids)
+        return self.conditioning.sample_latent(self.context, aspects, numbers)
+
+    def complete(self, aspects: AspectValues, ids: IntArray, seed: int) -> dict[str, Tensor]:
+        """Return values for every aspect of the schema, those missing drawn from the bank.
+
+        A row of the bank is drawn for each id among the rows that agree with every category
+        asked for.
+
+        Raises:
+            UsageError: if an aspect is missing and the bank does not hold it, or if no row of
+                the bank agrees with a category.
+        """
+        schema = self.context.schema
+        complete = {name: torch.as_tensor(v) for name, v in aspects.items()}
+        open_names = [a.name for a in schema if a.name not in complete]
+        if not open_names:
+            return complete
+        for name in open_names:
+            if name not in self.bank:
+                known = ", ".join(complete) or "none"
+                raise UsageError(
+                    f"minting needs values for the aspect {name}",
+                    f"values for {known}",
+                    "give them, or a bank of training values (bank={...})",
+                )
+        chosen = self._bank_rows(complete, ids, seed)
+        return complete | {n: torch.as_tensor(self.bank[n][chosen]) for n in open_names}
+
+    def _bank_rows(self, asked: Mapping[str, Tensor], ids: IntArray, seed: int) -> IntArray:
+        keys = [a.name for a in self.context.schema.of_kind("category") if a.name in asked]
+        size = len(next(iter(self.bank.values())))
+        chance = stream(seed, "mint.aspects", 0, ids).uniform(1).numpy()[:, 0].astype(np.float64)
+        wanted = np.stack([np.asarray(asked[k]) for k in keys] or [np.zeros(len(ids), np.int64)])
+        held = np.stack([self.bank[k] for k in keys] or [np.zeros(size, np.int64)])
+        rows = np.zeros(len(ids), np.int64)
+        for value in np.unique(wanted, axis=1).T:
+            here = (wanted == value[:, None]).all(0)
+            pool = np.flatnonzero((held == value[:, None]).all(0))
+            if not len(pool):
+                raise UsageError(
+                    "a category's other aspects are drawn from its training rows",
+                    f"no row for {dict(zip(keys, value.tolist(), strict=True))}",
+                    "ask for a category that the generator was trained on",
+                )
+            rows[here] = pool[(chance[here] * len(pool)).astype(np.int64)]
+        return rows
+
+    @torch.no_grad()
+    def sample(self, aspects: AspectValues, ids: IntArray, seed: int) -> ByteArray:
+        """Return uint8 images `(N, C, H, W)`, one for each id.
+
+        Args:
+            aspects: stored values, N rows each; missing ones are completed from the bank.
+            ids: int64 `(N,)`.
+            seed: any integer.
+
+        Raises:
+            UsageError: if an aspect has another number of rows than `ids`, or cannot be completed.
+        """
+        ids = np.asarray(ids, np.int64)
+        values = self.complete(aspects, ids, seed)
+        for name, rows in values.items():
+            if len(rows) != len(ids):
+                raise UsageError(
+                    "every id has one value of each aspect",
+                    f"{len(rows)} of {name} for {len(ids)} ids",
+                    "give arrays of one length",
+                )
+        images = np.empty((len(ids), *self.context.shape), np.uint8)
+        for start in range(0, len(ids), self.chunk):
+            here = np.arange(start, start + self.chunk).clip(max=len(ids) - 1)
+            taken = min(self.chunk, len(ids) - start)
+            part = {name: rows[here] for name, rows in values.items()}
+            latent = self.latents(part, ids[here], seed).to(self.device)
+            on_device = {name: rows.to(self.device) for name, rows in part.items()}
+            z, condition = self.conditioning.generator_inputs(self.context, latent, on_device)
+            made = self.generator(z) if condition is None else self.generator(z, condition)
+            images[start : start + taken] = to_uint8(made[:taken].float()).cpu().numpy()
+        return images

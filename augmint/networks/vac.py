@@ -1,0 +1,300 @@
+"""The networks of VAC+GAN: MNIST, CIFAR-10 and binary (Bazrafkan and Corcoran 2018).
+
+Batch normalisation stands between the linear map and its nonlinearity, which therefore has no bias
+of its own; epsilon 1e-4, running statistics move by 0.1 a step. Weights are Glorot-uniform, those
+of the MNIST transposed convolutions orthogonal. All networks are built in channels_last.
+
+The 5x5 transposed convolutions have stride 2, padding 2 and output padding 1: they double the
+image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from augmint.core.registry import ARCHITECTURES
+from augmint.core.types import CriticOutput
+from augmint.networks.base import (
+    ClassifierArchitecture,
+    CriticArchitecture,
+    GeneratorArchitecture,
+)
+from augmint.networks.blocks import channels_last, initialise_glorot
+from augmint.networks.classifiers import Classifier
+from augmint.networks.sizes import check_size, refuse_condition
+from augmint.networks.stochastic import GaussianNoise, MinibatchDiscrimination
+
+if TYPE_CHECKING:
+    from augmint.core.types import FloatImages, Latents, Shape
+
+KERNELS, DIMENSIONS = 50, 30
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-4, momentum=0.1)
+
+
+def _norm_dense(width: int) -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(width, eps=1e-4, momentum=0.1)
+
+
+def _double(inputs: int, outputs: int, bias: bool = False) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=bias)
+
+
+def _multiples(n: int, smallest: int, name: str, shape: Shape) -> None:
+    rule = f"{name} takes sizes that are multiples of {n}, from {smallest} to 256 px"
+    check_size(shape, rule, lambda h, w: h % n == w % n == 0, smallest)
+
+
+class _Generator(nn.Module):
+    """Dense layers, a grid, doublings; `unit` maps a sigmoid's [0, 1] to [-1, 1]."""
+
+    def __init__(self, dense: nn.Module, grid: Shape, maps: nn.Module, unit: bool) -> None:
+        super().__init__()
+        self.dense, self.grid, self.maps, self.unit = dense, grid, maps, unit
+
+    def forward(self, latent: Latents, condition: Tensor | None = None) -> FloatImages:
+        images: Tensor = self.maps(self.dense(latent).view(-1, *self.grid))
+        return 2 * images - 1 if self.unit else images
+
+
+class _Critic(nn.Module):
+    def __init__(self, trunk: nn.Module, features: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.score = nn.Linear(features, 1)
+
+    def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
+        features = self.trunk(images)
+        return CriticOutput(self.score(features).squeeze(1), "score", features)
+
+
+@ARCHITECTURES.register("vac-mnist-generator")
+@dataclass(frozen=True)
+class VacMnistGenerator(GeneratorArchitecture):
+    """MNIST generator of VAC+GAN (multi-class paper, table 1).
+
+    Dense 1024, dense 128·7·7, 5x5 transposed convolutions to 64 and to the image. The paper's
+    images lie in [0, 1) and its generator ends in a sigmoid; images are [-1, 1] here, so that the
+    output is 2 · sigmoid - 1 (and the critic sees 2x - 1). Sizes that are multiples of 4.
+    """
+
+    channels_last: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        _multiples(4, 8, "vac-mnist-generator", shape)
+
+    def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
+        refuse_condition("vac-mnist-generator", condition_width)
+        self.check_shape(shape)
+        grid = (128, shape[1] // 4, shape[2] // 4)
+        cells = grid[0] * grid[1] * grid[2]
+        dense = nn.Sequential(
+            nn.Linear(latent_width, 1024, bias=False), _norm_dense(1024), nn.ReLU(),
+            nn.Linear(1024, cells, bias=False), _norm_dense(cells), nn.ReLU(),
+        )  # fmt: skip
+        maps = nn.Sequential(
+            _double(128, 64), _norm(64), nn.ReLU(), _double(64, shape[0], bias=True), nn.Sigmoid()
+        )
+        network = _Generator(dense, grid, maps, unit=True)
+        initialise_glorot(network)
+        for module in maps:
+            if isinstance(module, nn.ConvTranspose2d):
+                nn.init.orthogonal_(module.weight)
+        return channels_last(network)
+
+
+@ARCHITECTURES.register("vac-mnist-critic")
+@dataclass(frozen=True)
+class VacMnistCritic(CriticArchitecture):
+    """MNIST critic of VAC+GAN (multi-class paper, table 2): its sigmoid is left to the objective.
+
+    5x5 convolutions of stride 2 to 64 and 128 with batch norm and leaky ReLU 0.2, dense 1024,
+    dense 1. Sizes that are multiples of 4.
+
+    Args:
+        dense_normalisation: also normalise the dense layer, as the authors' program does and the
+            paper's table does not.
+    """
+
+    dense_normalisation: bool = False
+    channels_last: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        _multiples(4, 8, "vac-mnist-critic", shape)
+
+    def feature_width(self, shape: Shape) -> int:
+        return 1024
+
+    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+        refuse_condition("vac-mnist-critic", condition_width)
+        self.check_shape(shape)
+        cells = 128 * (shape[1] // 4) * (shape[2] // 4)
+        layers: list[nn.Module] = []
+        for a, b in ((shape[0], 64), (64, 128)):
+            layers += [nn.Conv2d(a, b, 5, 2, 2, bias=False), _norm(b), nn.LeakyReLU(0.2)]
+        layers += [nn.Flatten(), nn.Linear(cells, 1024, bias=not self.dense_normalisation)]
+        layers += [_norm_dense(1024)] if self.dense_normalisation else []
+        network = _Critic(nn.Sequential(*layers, nn.LeakyReLU(0.2)), 1024)
+        initialise_glorot(network)
+        return channels_last(network)
+
+
+def _two_convolutions(shape: Shape, outputs: int, pool: int) -> nn.Module:
+    """Two valid 3x3 convolutions with pooling, dense 1024; dropout 0.5 before both dense layers."""
+    layers: list[nn.Module] = []
+    height, width = shape[1:]
+    for a, b in ((shape[0], 16), (16, 8)):
+        layers += [nn.Conv2d(a, b, 3), nn.ReLU(), nn.MaxPool2d(pool)]
+        height, width = (height - 2) // pool, (width - 2) // pool
+    layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(8 * height * width, 1024), nn.ReLU()]
+    network = Classifier(nn.Sequential(*layers, nn.Dropout(0.5)), nn.Linear(1024, outputs))
+    initialise_glorot(network)
+    return channels_last(network)
+
+
+@ARCHITECTURES.register("vac-mnist-classifier")
+@dataclass(frozen=True)
+class VacMnistClassifier(ClassifierArchitecture):
+    """MNIST classifier of VAC+GAN (multi-class paper, table 3): 217 394 parameters at 28x28x1.
+
+    Valid 3x3 convolutions to 16 and 8 with ReLU and 2x2 max-pooling, dense 1024, dense classes;
+    dropout 0.5 before both dense layers. Sizes 10 to 256 px.
+    """
+
+    channels_last: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        rule = "vac-mnist-classifier takes sizes from 10 to 256 px"
+        check_size(shape, rule, smallest=10)
+
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        self.check_shape(shape)
+        return _two_convolutions(shape, outputs, pool=2)
+
+
+@ARCHITECTURES.register("vac-binary-classifier")
+@dataclass(frozen=True)
+class VacBinaryClassifier(ClassifierArchitecture):
+    """Gender classifier of the binary paper: the MNIST one, pooled 3x3 from 96 px on.
+
+    With one output (whose sigmoid is the probability) 822 857 parameters at 48x48x3 and 1 388 105
+    at 128x128x3; with two outputs the soft-max is the same function of their difference. Sizes
+    10 to 256 px.
+    """
+
+    channels_last: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        rule = "vac-binary-classifier takes sizes from 10 to 256 px"
+        check_size(shape, rule, smallest=10)
+
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        self.check_shape(shape)
+        return _two_convolutions(shape, outputs, pool=3 if min(shape[1:]) >= 96 else 2)
+
+
+@ARCHITECTURES.register("vac-cifar-generator")
+@dataclass(frozen=True)
+class VacCifarGenerator(GeneratorArchitecture):
+    """CIFAR-10 generator of VAC+GAN (multi-class paper, table 4).
+
+    Dense 384·4·4 with ReLU (the table prints 384·4), 5x5 transposed convolutions to 192 and 96
+    with batch norm and ReLU, and to the image with tanh. Sizes that are multiples of 8.
+    """
+
+    channels_last: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        _multiples(8, 16, "vac-cifar-generator", shape)
+
+    def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
+        refuse_condition("vac-cifar-generator", condition_width)
+        self.check_shape(shape)
+        grid = (384, shape[1] // 8, shape[2] // 8)
+        dense = nn.Sequential(nn.Linear(latent_width, grid[0] * grid[1] * grid[2]), nn.ReLU())
+        maps = nn.Sequential(
+            _double(384, 192), _norm(192), nn.ReLU(),
+            _double(192, 96), _norm(96), nn.ReLU(),
+            _double(96, shape[0], bias=True), nn.Tanh(),
+        )  # fmt: skip
+        network = _Generator(dense, grid, maps, unit=False)
+        initialise_glorot(network)
+        return channels_last(network)
+
+
+@ARCHITECTURES.register("vac-cifar-critic")
+@dataclass(frozen=True)
+class VacCifarCritic(CriticArchitecture):
+    """CIFAR-10 critic of VAC+GAN (multi-class paper, table 5): its sigmoid is left to the objective.
+
+    Gaussian noise 0.05; 3x3 convolutions to 16 (stride 2), 32, 64 (2), 128, 256 (2), 512, batch
+    norm on all but the first, leaky ReLU 0.2, dropout 0.5; minibatch discrimination with 50
+    kernels of 30 dimensions; dense 1. Couples the samples of a batch. Sizes that are multiples
+    of 8.
+    """
+
+    channels_last: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        _multiples(8, 16, "vac-cifar-critic", shape)
+
+    def feature_width(self, shape: Shape) -> int:
+        return 512 * (shape[1] // 8) * (shape[2] // 8) + KERNELS
+
+    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+        refuse_condition("vac-cifar-critic", condition_width)
+        self.check_shape(shape)
+        layers: list[nn.Module] = [GaussianNoise(0.05)]
+        inputs = shape[0]
+        for i, width in enumerate((16, 32, 64, 128, 256, 512)):
+            layers += [nn.Conv2d(inputs, width, 3, 2 - i % 2, 1, bias=i == 0)]
+            layers += [_norm(width)] if i > 0 else []
+            layers += [nn.LeakyReLU(0.2), nn.Dropout(0.5)]
+            inputs = width
+        features = self.feature_width(shape)
+        layers += [
+            nn.Flatten(),
+            MinibatchDiscrimination(features - KERNELS, KERNELS, DIMENSIONS),
+        ]
+        network = _Critic(nn.Sequential(*layers), features)
+        initialise_glorot(network)
+        return channels_last(network)
+
+
+@ARCHITECTURES.register("vac-cifar-classifier")
+@dataclass(frozen=True)
+class VacCifarClassifier(ClassifierArchitecture):
+    """CIFAR-10 classifier of VAC+GAN (multi-class paper, table 6, as the authors' program has it).
+
+    Valid 5x5 convolutions to 128 and 256, each with batch norm, ReLU and 2x2 max-pooling, and to
+    512 with ReLU, which leaves 1x1 at 32 px; dropout 0.5, dense 512, dense classes. The table also
+    normalises and pools after the third, where there is nothing left to pool. Sizes 32 to 128 px.
+    """
+
+    channels_last: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        rule = "vac-cifar-classifier takes sizes from 32 to 128 px"
+        check_size(shape, rule, smallest=32, largest=128)
+
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        self.check_shape(shape)
+        layers: list[nn.Module] = []
+        for a, b in ((shape[0], 128), (128, 256)):
+            layers += [nn.Conv2d(a, b, 5, bias=False), _norm(b), nn.ReLU(), nn.MaxPool2d(2)]
+        left = [((side - 4) // 2 - 4) // 2 - 4 for side in shape[1:]]
+        layers += [nn.Conv2d(256, 512, 5), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5)]
+        layers += [nn.Linear(512 * left[0] * left[1], 512), nn.ReLU()]
+        network = Classifier(nn.Sequential(*layers), nn.Linear(512, outputs))
+        initialise_glorot(network)
+        return channels_last(network)

@@ -1,0 +1,95 @@
+"""Penalties on the gradient of the critic's score by its input image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from augmint.core.errors import UsageError
+from augmint.core.registry import PENALTIES
+from augmint.penalties.base import Penalty, PenaltyContext
+
+if TYPE_CHECKING:
+    from augmint.core.types import FloatImages, Logs, State
+
+
+def input_gradients(context: PenaltyContext, images: FloatImages) -> Tensor:
+    """Return `(N, C·H·W)`, the gradient of each sample's score (map: its mean) by its own image.
+
+    The graph is kept, so that the result can be differentiated by the critic's parameters. Taken
+    of the sum over the batch: right only for a critic that does not couple samples.
+    """
+    images = images.detach().requires_grad_(True)
+    with torch.enable_grad():
+        score = context.network(images).per_sample().sum()
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+    return gradient.flatten(1)
+
+
+def _given(images: FloatImages | None, what: str) -> FloatImages:
+    if images is None:
+        raise UsageError(
+            f"a gradient penalty needs the critic's {what} inputs", "none", f"pass {what}=images"
+        )
+    return images
+
+
+@PENALTIES.register("gradient-penalty")
+@dataclass(frozen=True)
+class GradientPenalty(Penalty):
+    """Keeps the slope of the critic near 1 between real and generated images (WGAN-GP).
+
+        weight · E (‖∇_x̂ D(x̂)‖₂ - 1)²,   x̂ = ε x + (1 - ε) G(z),   ε ~ U(0, 1), one a sample
+
+    (Gulrajani et al. 2017, 1704.00028, eq. 3). The norm is over all pixels and channels of a
+    sample. `ε` is the first draw of the context's stream.
+
+    Args:
+        weight: lambda, 10 in the paper.
+        one_sided: penalise slopes above 1 only.
+    """
+
+    weight: float = 10.0
+    one_sided: bool = False
+    per_sample: ClassVar[bool] = True
+    double_backward: ClassVar[bool] = True
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        real, fake = _given(context.real, "real"), _given(context.fake, "fake")
+        share = context.stream.uniform(1).to(real)[:, :, None, None]
+        mixed = share * real.detach() + (1.0 - share) * fake.detach()
+        slope = torch.linalg.vector_norm(input_gradients(context, mixed), dim=1)
+        excess = slope - 1.0
+        if self.one_sided:
+            excess = excess.relu()
+        return self.weight * excess.square().mean(), state, {"slope": slope.detach().mean()}
+
+
+@PENALTIES.register("r1")
+@dataclass(frozen=True)
+class R1(Penalty):
+    """Keeps the critic flat on real images.
+
+        weight / 2 · E ‖∇_x D(x)‖²
+
+    (Mescheder et al. 2018, 1801.04406, eq. 9: weight is gamma). The norm is over all pixels and
+    channels of a sample, so that gamma grows with the number of pixels for the same slope a
+    pixel. Needs real images only. Every 16th step by default, as in Karras et al. 2020; the loop
+    multiplies by the interval.
+
+    Args:
+        weight: gamma.
+        interval: steps from one evaluation to the next; 1 is the paper's.
+    """
+
+    interval: int = 16
+    per_sample: ClassVar[bool] = True
+    double_backward: ClassVar[bool] = True
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        gradient = input_gradients(context, _given(context.real, "real"))
+        square = gradient.square().sum(1).mean()
+        return 0.5 * self.weight * square, state, {"squared_slope": square.detach()}

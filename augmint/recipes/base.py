@@ -1,0 +1,203 @@
+"""What a recipe promises: a complete configuration of a published experiment, and its result."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from augmint.core.config import fingerprint, to_plain, write_yaml
+from augmint.core.errors import DataError, UsageError, nearest
+from augmint.core.registry import RECIPES
+from augmint.core.runs import lock_folder, provenance, read_json, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ConfigT = TypeVar("ConfigT")
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a recipe runs.
+
+    Args:
+        out: its folder; what it writes there lets the same command go on.
+        data: the data set, as `ingest` takes it.
+        seed: of everything random.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    out: Path
+    data: str
+    seed: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe measured.
+
+    Args:
+        metrics: numbers by name; None where a measure was refused.
+        protocols: how each was taken, or why it was refused, by name.
+        pictures: by name, in the order in which they are shown.
+        images_shown: real images shown to the generator's critic, repeats counted.
+        warnings: what a reader must know, besides the recipe's own deviations.
+    """
+
+    metrics: Mapping[str, float | None]
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, Image] = field(default_factory=dict)
+    images_shown: int = 0
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Recipe(ABC, Generic[ConfigT]):
+    """One published experiment. Members are frozen dataclasses registered on the axis `recipes`.
+
+    `configure` is a pure function that returns everything the numbers depend on; its debug
+    version runs every part and ends in seconds on a CPU.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    """Author, year, where."""
+    variants: ClassVar[tuple[str, ...]] = ("text", "released")
+    """What is followed; the first is the default: the paper's text, or its released program."""
+    expected: ClassVar[Mapping[str, float | str]] = {}
+    """What the paper reports, by the names of `Outcome.metrics`, or in words."""
+    debug_data: ClassVar[str] = "digits"
+    """What the debug version runs on where no data are given."""
+    data_hint: ClassVar[str] = ""
+    """What data the full version needs, in words."""
+
+    @abstractmethod
+    def configure(self, variant: str, debug: bool = False) -> ConfigT:
+        """Return the complete configuration, a frozen dataclass."""
+
+    @abstractmethod
+    def deviations(self, variant: str, debug: bool = False) -> Sequence[str]:
+        """Return sentences that say where the configuration leaves its source."""
+
+    @abstractmethod
+    def run(self, config: ConfigT, surroundings: Surroundings) -> Outcome:
+        """Train and measure."""
+
+
+def run_recipe(
+    name: str,
+    out: Path,
+    debug: bool = False,
+    variant: str | None = None,
+    data: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Run a recipe and write `result.json`, `config.yaml`, `pictures/` and `report.html`.
+
+    The same call again returns the result it wrote, or goes on where it was interrupted.
+
+    Args:
+        name: of a registered recipe.
+        out: its folder.
+        debug: the version that ends in seconds.
+        variant: one of the recipe's; None: its first.
+        data: the data set; the debug version has one of its own.
+        seed: of everything random.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        What `result.json` holds: `recipe`, `variant`, `debug`, `metrics`, `expected`,
+        `deviations`, `protocols`, `seconds`, `config`, `machine` …
+
+    Raises:
+        UsageError: an unknown name or variant, no data, or a folder that holds another run.
+    """
+    recipe: Recipe[Any] = RECIPES.create(name)
+    chosen = recipe.variants[0] if variant is None else variant
+    if chosen not in recipe.variants:
+        raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
+    source = data or (recipe.debug_data if debug else None)
+    if source is None:
+        raise UsageError(
+            f"{name} runs on {recipe.data_hint}",
+            "no data",
+            "pass data='DIR' (--data DIR), or debug=True (--debug) for built-in images",
+        )
+    config = recipe.configure(chosen, debug)
+    asked: dict[str, Any] = {
+        "recipe": name,
+        "variant": chosen,
+        "debug": debug,
+        "data": source,
+        "seed": seed,
+        "config": to_plain(config),
+    }
+    identity = fingerprint(asked | {"augmint": provenance()["augmint"]})
+    with lock_folder(out):
+        earlier = _earlier(out, identity)
+        if earlier is not None:
+            return earlier
+        write_json(out / "asked.json", {"identity": identity, **asked})
+        start = time.monotonic()
+        outcome = recipe.run(config, Surroundings(out, source, seed, device))
+        result = {
+            **asked,
+            "identity": identity,
+            "title": recipe.title,
+            "source": recipe.source,
+            "metrics": dict(outcome.metrics),
+            "expected": dict(recipe.expected),
+            "protocols": dict(outcome.protocols),
+            "deviations": list(recipe.deviations(chosen, debug)),
+            "warnings": list(outcome.warnings),
+            "images_shown": outcome.images_shown,
+            "seconds": round(time.monotonic() - start, 2),
+            "machine": provenance(),
+        }
+        _write(out, result, outcome, config)
+    return result
+
+
+def _earlier(out: Path, identity: str) -> dict[str, Any] | None:
+    """Return the finished result of this very run, None to start or go on; refuses another run."""
+    for name in (RESULT, "asked.json"):
+        if (out / name).is_file():
+            found = read_json(out / name)
+            if not isinstance(found, dict) or "identity" not in found:
+                raise DataError("a recipe's folder holds its own files", str(out / name), "move it")
+            if found["identity"] != identity:
+                raise UsageError(
+                    "a folder holds one run of one recipe",
+                    f"{out}, which holds {found.get('recipe')} ({found.get('variant')})",
+                    "choose another folder (--out DIR)",
+                )
+            return found if name == RESULT else None
+    return None
+
+
+def _write(out: Path, result: dict[str, Any], outcome: Outcome, config: Any) -> None:
+    from augmint.core.pictures import png_bytes
+    from augmint.studies.report.render import render_recipe
+
+    pictures = {name: png_bytes(picture) for name, picture in outcome.pictures.items()}
+    for name, png in pictures.items():
+        write_atomic(out / "pictures" / f"{name}.png", png)
+    write_atomic(out / "config.yaml", write_yaml(config))
+    told = [*result["deviations"], *result["warnings"]]
+    shown = {
+        **result,
+        "augmint": result["machine"]["augmint"],
+        "text": result["title"] + (" (debug version)" if result["debug"] else ""),
+        "config_yaml": write_yaml(config),
+        "warnings": told,
+    }
+    write_atomic(out / "report.html", render_recipe(shown, pictures))
+    write_json(out / RESULT, result)  # last: a result says that everything is there

@@ -1,0 +1,262 @@
+"""From the values of a study's stages to the one mapping that is `report.json` and the report.
+
+Nothing is computed here that a stage could have computed: only statistics over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from augmint.studies.arms import ARMS, BASELINE, POSITIVE_CONTROL, TREATMENT
+from augmint.studies.equivalence import real_equivalent
+from augmint.studies.statistics import Interval, holm, minimum_detectable_effect, paired_t
+from augmint.studies.verdict import (
+    Comparison,
+    Decision,
+    Outcome,
+    Setting,
+    decide,
+    default_delta,
+    secondary,
+    sentence,
+)
+
+SECONDARY = ("balanced_accuracy", "macro_f1", "nll", "ece", "worst_class")
+ARROW_MINIMUM = 20
+"""No arrow for a class with fewer test images than this."""
+
+
+@dataclass(frozen=True)
+class StudyValues:
+    """What the stages returned, in the order of the seeds that decide.
+
+    Args:
+        arms: arm name to one value a seed (scores of the test set, see `steps.arm`).
+        levels: labelled images a class to the baseline's values at that number, one a seed.
+        pilots: one value a pilot seed.
+        mints, diagnoses, generators: one value a seed.
+        policies: one value a candidate.
+    """
+
+    arms: Mapping[str, Sequence[Mapping[str, Any]]]
+    levels: Mapping[int, Sequence[Mapping[str, Any]]]
+    pilots: Sequence[Mapping[str, Any]]
+    mints: Sequence[Mapping[str, Any]]
+    diagnoses: Sequence[Mapping[str, Any]]
+    generators: Sequence[Mapping[str, Any]]
+    policies: Sequence[Mapping[str, Any]]
+
+
+def accuracies(values: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the accuracy of each seed, as a fraction."""
+    return np.array([v["accuracy"] for v in values], dtype=float)
+
+
+def primary(values: StudyValues, delta: float | None, n_test: int) -> Decision:
+    """Return the one comparison that decides: the treatment against the baseline."""
+    baseline = accuracies(values.arms[BASELINE.name])
+    interval = paired_t(accuracies(values.arms[TREATMENT.name]) - baseline)
+    smallest = default_delta(float(baseline.mean()), n_test) if delta is None else delta / 100.0
+    return decide(interval, smallest)
+
+
+def headline(values: StudyValues, decision: Decision, setting: Setting) -> dict[str, Any]:
+    """Return verdict, sentence and uplift, in points."""
+    differences = accuracies(values.arms[TREATMENT.name]) - accuracies(values.arms[BASELINE.name])
+    interval = decision.interval
+    return {
+        "verdict": decision.verdict,
+        "sentence": sentence(decision, setting),
+        "by_more_than_delta": decision.by_more_than_delta,
+        "metric": "accuracy",
+        "unit": "points",
+        "baseline": BASELINE.name,
+        "treatment": TREATMENT.name,
+        "uplift": {
+            **in_points(interval),
+            "sd": 100.0 * interval.sd,
+            "seeds": interval.seeds,
+            "delta": 100.0 * decision.delta,
+            "method": interval.method,
+            "seeds_to_settle": decision.settled_by,
+            "differences": [100.0 * float(d) for d in differences],
+        },
+    }
+
+
+def in_points(interval: Interval) -> dict[str, float]:
+    """Return mean, low and high in points, and p."""
+    return {
+        "mean": 100.0 * interval.mean,
+        "low": 100.0 * interval.low,
+        "high": 100.0 * interval.high,
+        "p": interval.p,
+    }
+
+
+def arm_table(values: StudyValues, delta: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return every arm's scores with its comparison under Holm, and how the controls came out."""
+    baseline = accuracies(values.arms[BASELINE.name])
+    comparisons = [
+        Comparison(name, paired_t(accuracies(seeds) - baseline), ARMS[name].role)
+        for name, seeds in values.arms.items()
+        if name not in (BASELINE.name, TREATMENT.name)
+    ]
+    outcomes = {o.name: o for o in secondary(comparisons, delta)}
+    intervals = {c.name: c.interval for c in comparisons}
+    intervals[TREATMENT.name] = paired_t(accuracies(values.arms[TREATMENT.name]) - baseline)
+    rows: dict[str, Any] = {}
+    for name, seeds in values.arms.items():
+        scores = 100.0 * accuracies(seeds)
+        against = None
+        if name in intervals:
+            outcome = outcomes.get(name)
+            adjusted = outcome.adjusted_p if outcome else intervals[name].p
+            against = {**in_points(intervals[name]), "p_holm": adjusted}
+        rows[name] = {
+            "answers": ARMS[name].answers,
+            "mean": float(scores.mean()),
+            "sd": float(scores.std(ddof=1)),
+            "scores": [float(s) for s in scores],
+            "training": seeds[0]["training"],
+            "views_of_each_real_image": float(np.mean([s["views"] for s in seeds])),
+            "secondary": {k: float(np.mean([s[k] for s in seeds])) for k in SECONDARY},
+            "against_classic": against,
+        }
+    return rows, [
+        _control(outcomes[n], intervals[n]) for n in outcomes if outcomes[n].passed is not None
+    ]
+
+
+def _control(outcome: Outcome, interval: Interval) -> dict[str, Any]:
+    expectation = (
+        "must help" if outcome.role == "positive control" else "must not help by more than delta"
+    )
+    row = in_points(interval)
+    return {
+        "name": outcome.name,
+        "expectation": expectation,
+        "passed": bool(outcome.passed),
+        "text": (
+            f"{expectation}: {'passed' if outcome.passed else 'FAILED'}, {row['mean']:+.2f} points "
+            f"[{row['low']:+.2f}, {row['high']:+.2f}] against classic"
+        ),
+    }
+
+
+def per_class(values: StudyValues, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the treatment's effect class by class, with Holm over the classes."""
+    baseline = np.array([v["per_class"] for v in values.arms[BASELINE.name]], dtype=float)
+    treatment = np.array([v["per_class"] for v in values.arms[TREATMENT.name]], dtype=float)
+    counts = values.arms[BASELINE.name][0]["counts"]
+    tested = [c for c in range(len(classes)) if counts[c] > 0]
+    intervals = {c: paired_t(treatment[:, c] - baseline[:, c]) for c in tested}
+    adjusted = dict(zip(tested, holm([intervals[c].p for c in tested]), strict=True))
+    rows = []
+    for c in tested:
+        few = counts[c] < ARROW_MINIMUM
+        clear = not few and adjusted[c] < 0.05
+        rows.append(
+            {
+                "class": classes[c],
+                "test_images": int(counts[c]),
+                "baseline": float(100.0 * baseline[:, c].mean()),
+                "treatment": float(100.0 * treatment[:, c].mean()),
+                "difference": 100.0 * intervals[c].mean,
+                "low": 100.0 * intervals[c].low,
+                "high": 100.0 * intervals[c].high,
+                "p_holm": adjusted[c],
+                "arrow": ("up" if intervals[c].mean > 0 else "down") if clear else "none",
+                "note": f"under {ARROW_MINIMUM} test images" if few else "",
+            }
+        )
+    return rows
+
+
+def equivalent(values: StudyValues, labelled: int) -> dict[str, Any]:
+    """Return how many more real images a class the minted ones are worth, where it was measured."""
+    if not values.levels:
+        return {
+            "assessed": False,
+            "reason": "no learning curve was measured (presets standard and full measure it)",
+            "images": None,
+            "low": None,
+            "high": None,
+            "curve": [],
+        }
+    curve = {n: [1.0 - v["accuracy"] for v in seeds] for n, seeds in values.levels.items()}
+    curve[labelled] = [1.0 - v["accuracy"] for v in values.arms[BASELINE.name]]
+    if POSITIVE_CONTROL.name in values.arms:
+        more = values.arms[POSITIVE_CONTROL.name]
+        curve[more[0]["real_per_class"]] = [1.0 - v["accuracy"] for v in more]
+    treated = [1.0 - v["accuracy"] for v in values.arms[TREATMENT.name]]
+    return real_equivalent(sorted(curve.items()), treated, labelled).plain()
+
+
+def distribution(values: StudyValues) -> list[dict[str, Any]]:
+    """Return each distance and coverage, averaged over seeds, with its floor and protocol."""
+    rows = []
+    for group in zip(*(d["distribution"] for d in values.diagnoses), strict=True):
+        kept = [g["value"] for g in group if g["value"] is not None]
+        floors = [g["floor"] for g in group if g["floor"] is not None]
+        rows.append(
+            {
+                **group[0],
+                "value": float(np.mean(kept)) if kept else None,
+                "floor": float(np.mean(floors)) if floors else None,
+                "seeds": kept,
+            }
+        )
+    return rows
+
+
+def copying(values: StudyValues) -> dict[str, Any]:
+    """Return the copy check over all seeds: pooled counts, the worst seed's recall."""
+    reports = [m["copying"] for m in values.mints]
+    worst = min(reports, key=lambda r: r["recall"])
+    flagged, minted = sum(r["flagged"] for r in reports), sum(r["minted"] for r in reports)
+    return {
+        **worst,
+        "flagged": flagged,
+        "minted": minted,
+        "share": flagged / max(minted, 1),
+        "assessed": all(r["assessed"] for r in reports),
+        "recall_by_seed": [r["recall"] for r in reports],
+        "removed_before": sum(m["curation"]["rejected"].get("copy", 0) for m in values.mints),
+    }
+
+
+def power(values: StudyValues, seeds: int) -> dict[str, Any]:
+    """Return the smallest effect the study could detect, from its pilot."""
+    differences = np.array([p["difference"] for p in values.pilots])
+    # classic against repeat has mean 0 by design, so its spread is taken about 0
+    sd = float(np.sqrt(np.mean(differences**2)))
+    mde = 100.0 * minimum_detectable_effect(sd, seeds)
+    sd *= 100.0
+    return {
+        "mde": mde,
+        "pilot_sd": sd,
+        "pilot_seeds": len(differences),
+        "text": (
+            f"with {seeds} seeds an effect of {mde:.2f} points would be found with 80 % power "
+            f"(spread of {len(differences)} pilot differences of classic against repeat: {sd:.2f})"
+        ),
+    }
+
+
+def mean_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average equal nested mappings of numbers leaf by leaf; other leaves are the first's."""
+    first = rows[0]
+    result: dict[str, Any] = {}
+    for key, value in first.items():
+        if isinstance(value, Mapping):
+            result[key] = mean_of([r[key] for r in rows])
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            result[key] = float(np.mean([r[key] for r in rows]))
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,420 @@
+"""The stages of a study as pure functions `(config, inputs, folder, work) -> value`.
+
+`inputs["table"]` is the data set; the other inputs are committed stage folders by name. Each
+function reads only its configuration and its inputs, runs on one thread, and returns plain values;
+arrays go into `folder`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augmint.core.config import to_plain
+from augmint.core.registry import METRICS, Spec
+from augmint.core.streams import derive, permutation
+from augmint.data.splits import folds
+from augmint.data.table import Table
+from augmint.metrics.base import Measurement, extract, measure_features
+from augmint.metrics.copying import CopyGate, assess
+from augmint.metrics.image import pairwise_diversity
+from augmint.metrics.labels import label_truth
+from augmint.minting.bundle import Bundle
+from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.studies.arms import ARMS, BASELINE, NULL
+from augmint.studies.materials import (
+    Store,
+    describe,
+    load_minted,
+    real_source,
+    save_minted,
+    sources_of,
+)
+from augmint.studies.rows import Rows, SplitConfig, draw, labelled_per_class
+from augmint.studies.stages import read_result
+from augmint.tasks.base import RealRows, Source, TaskConfig
+from augmint.tasks.classification import ClassificationTask
+from augmint.training.config import GanConfig
+
+if TYPE_CHECKING:
+    from augmint.core.types import IntArray
+    from augmint.tasks.trained import TrainedTask
+
+Inputs = dict[str, Path]
+Value = dict[str, Any]
+
+TASK = ClassificationTask()
+
+DISTANCES = ("kid", "frechet", "precision-recall-density-coverage")
+"""The metrics of features that a diagnosis takes, by their registered names."""
+
+AUDIT_LIMIT = 5000
+"""Held-back images that the auditing judge trains on, at most."""
+
+
+def split(config: SplitConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Draw the rows of one repetition."""
+    table = Table.open(inputs["table"])
+    rows = draw(table, config)
+    rows.save(folder / "rows.npz")
+    return {
+        "train": len(rows.train),
+        "held_out": len(rows.held_out),
+        "pool": len(rows.pool),
+        "test": len(rows.test),
+        "train_per_class": labelled_per_class(rows, table.labels()),
+    }
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What every training of a task shares within one repetition.
+
+    Args:
+        task: network, schedule, budget.
+        seed: of the repetition.
+        policy: the classic policy; None: the one that the input "policy" chose.
+        device: where it runs.
+    """
+
+    task: TaskConfig
+    seed: int
+    policy: Spec | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Cross-validation of one classic policy."""
+
+    training: TrainingConfig
+    folds: int
+
+
+def policy(config: PolicyConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Score a policy: each fold of the labelled images is predicted by a network blind to it."""
+    table, rows = _opened(inputs)
+    scores = []
+    for i, (fit, held) in enumerate(
+        folds(table.labels(), rows.train, config.folds, config.training.seed)
+    ):
+        training = replace(config.training, seed=derive(config.training.seed, f"fold.{i}"))
+        trained = _train(training, table, [real_source(table, fit)])
+        scores.append(TASK.score(trained, RealRows.of(table, held)).accuracy)
+    return {"policy": config.training.policy, "scores": scores}
+
+
+@dataclass(frozen=True)
+class ChoiceConfig:
+    """The candidates of the classic policy, in the order in which ties are settled."""
+
+    candidates: tuple[str, ...]
+
+
+def choose(config: ChoiceConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Choose the candidate with the best mean over folds and pilot seeds; the first of equals."""
+    scores: dict[str, list[float]] = {name: [] for name in config.candidates}
+    for path in inputs.values():
+        value = read_result(path).value
+        scores[value["policy"]] += value["scores"]
+    means = {name: float(np.mean(s)) for name, s in scores.items()}
+    rows = [
+        {"name": n, "mean": means[n], "sd": float(np.std(s, ddof=1)), "scores": s}
+        for n, s in scores.items()
+    ]
+    return {"chosen": max(means, key=lambda n: means[n]), "candidates": rows}
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One arm of one repetition.
+
+    Args:
+        training: what all arms share.
+        arm: a name of `ARMS`.
+        ratio: share of each batch that is minted.
+        level: share of the labelled images that is trained on (1: all).
+    """
+
+    training: TrainingConfig
+    arm: str
+    ratio: float
+    level: float = 1.0
+
+
+def arm(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Train the user's network on an arm's images and score it on the fixed test set."""
+    store = _store(inputs, config.training.seed)
+    sources = sources_of(ARMS[config.arm], store, config.ratio, config.level)
+    config = replace(config, training=_chosen(config.training, inputs))
+    value = _train_and_score(config, store.table, store.rows.test, sources, folder)
+    real = sum(len(s) for s in sources if s.origin == "real")
+    value["training"] = describe(sources, ARMS[config.arm])
+    value["real_per_class"] = real / len(_classes(store.table, store.rows.train))
+    return value
+
+
+def pilot(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Train the baseline twice with different random numbers; score on held-out images, never the test set."""
+    store = _store(inputs, config.training.seed)
+    config = replace(config, training=_chosen(config.training, inputs))
+    value: Value = {}
+    for arm in (BASELINE, NULL):
+        place = folder / arm.name
+        place.mkdir()
+        sources = sources_of(arm, store, config.ratio)
+        held = store.rows.held_out
+        one = replace(config, arm=arm.name)
+        value[arm.name] = _train_and_score(one, store.table, held, sources, place)
+    value["difference"] = value[NULL.name]["accuracy"] - value[BASELINE.name]["accuracy"]
+    return value
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator of one repetition."""
+
+    gan: GanConfig
+    seed: int
+    device: str = "cpu"
+
+
+def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Train the conditional generator on the training images and keep it as a bundle."""
+    from augmint.training.gan import TrainingImages, train_gan
+
+    table, rows = _opened(inputs)
+    data = TrainingImages(
+        np.ascontiguousarray(table.images[rows.train]),
+        {name: values[rows.train] for name, values in table.values.items()},
+        rows.train,
+    )
+    trained = train_gan(
+        config.gan, data, table.schema, config.seed, work / "gan", config.device, progress=False
+    )
+    missing = {"judge": "trained when images are minted", "features": "kept with the judge"}
+    Bundle.from_training(trained, data, missing=missing).save(folder / "bundle")
+    return {
+        "digest": trained.generator_digest,
+        "images_shown": trained.images_shown,
+        "step": trained.step,
+        "stopped": trained.stopped,
+        "logs": trained.logs,
+        "parameters": sum(p.numel() for p in trained.generator.parameters()),
+    }
+
+
+@dataclass(frozen=True)
+class MintConfig:
+    """Minted images of one repetition.
+
+    Args:
+        curation: what an image must pass.
+        training: of the judge that curates.
+        per_class: images wanted.
+        raw: also mint as many without curation.
+        seed: of the draws.
+    """
+
+    curation: CurationConfig
+    training: TrainingConfig
+    per_class: int
+    raw: bool
+    seed: int
+
+
+def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Mint, curate by a judge trained on the training images, and look for copies."""
+    table, rows = _opened(inputs)
+    bundle = Bundle.open(inputs["generator"] / "bundle")
+    sampler = bundle.sampler(config.training.device)
+    quotas = dict.fromkeys(_classes(table, rows.train), config.per_class)
+    training = _chosen(config.training, inputs)
+    judge = _train(training, table, [real_source(table, rows.train)])
+    judge.save(folder / "judge.safetensors")
+    train, held_out = table.images[rows.train], table.images[rows.held_out]
+    gate = CopyGate(train, held_out)
+    minted = mint(
+        sampler, judge, table.schema, quotas, config.curation, config.seed, False, gate.is_copy
+    )
+    save_minted(minted, folder / "curated")
+    if config.raw:
+        raw = mint(sampler, None, table.schema, quotas, config.curation, config.seed, False)
+        save_minted(raw, folder / "raw")
+    report = assess(train, held_out, minted.images, seed=config.seed)
+    value = minted.summary()
+    value["threshold"] = config.curation.threshold
+    return {"curation": value, "copying": report.to_plain()}
+
+
+@dataclass(frozen=True)
+class DiagnosisConfig:
+    """What explains a repetition: label truth, distances, diversity. It never decides.
+
+    Args:
+        training: of the judges that report, which never curated.
+        pairs: image pairs drawn for each mean of the diversity table.
+        seed: of halves, subsets and pairs.
+    """
+
+    training: TrainingConfig
+    pairs: int
+    seed: int
+
+
+def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Measure minted against real images with networks that did not curate."""
+    table, rows = _opened(inputs)
+    config = replace(config, training=_chosen(config.training, inputs))
+    minted = load_minted(inputs["mint"] / "curated")
+    labels = table.labels()
+    truth, distances = _cross_fitted(config, table, rows, minted)
+    if len(rows.pool):
+        truth.append(_audited(config, table, rows, minted))
+    diversity = {}
+    for name, images, of in (
+        ("minted", minted.images, minted.values["label"]),
+        ("real", table.images[rows.train], labels[rows.train]),
+    ):
+        diversity[name] = pairwise_diversity(images, of, config.pairs, config.seed).to_plain()
+    return {"label_truth": truth, "distribution": distances, "diversity": diversity}
+
+
+def _cross_fitted(
+    config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted
+) -> tuple[list[Value], list[Value]]:
+    """Judges trained on one half of the training images each; each judges the other half."""
+    probabilities, accuracies, per_fold = [], [], []
+    for i, (fit, held) in enumerate(folds(table.labels(), rows.train, 2, config.seed)):
+        training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
+        judge = _train(training, table, [real_source(table, fit)])
+        real = RealRows.of(table, held)
+        accuracies.append(TASK.score(judge, real).accuracy)
+        probabilities.append(judge.probabilities(minted.images))
+        features = judge.feature_net("cross-fitted judge")
+        real_features = extract(features, real.images)
+        minted_features = extract(features, minted.images)
+        per_fold.append(
+            [
+                measure_features(
+                    METRICS.create(name),
+                    real_features,
+                    minted_features,
+                    features=features,
+                    split="train, cross-fitted halves",
+                    seed=config.seed,
+                )
+                for name in DISTANCES
+            ]
+        )
+    agreement = label_truth(np.mean(probabilities, axis=0), minted.values["label"])
+    truth = {
+        "judge": "cross-fitted on halves of the training images",
+        "value": agreement.agreement,
+        "judge_accuracy": float(np.mean(accuracies)),
+        "n": len(minted),
+    }
+    return [truth], [row for pair in zip(*per_fold, strict=True) for row in flat(pair)]
+
+
+def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) -> Value:
+    """A judge trained on real images that the study pretends not to have."""
+    seed = derive(config.seed, "audit")
+    fit = rows.pool[permutation(seed, "audit.rows", len(rows.pool))[:AUDIT_LIMIT]]
+    judge = _train(replace(config.training, seed=seed), table, [real_source(table, np.sort(fit))])
+    agreement = label_truth(judge.probabilities(minted.images), minted.values["label"])
+    return {
+        "judge": f"trained on {len(fit)} held-back real images",
+        "value": agreement.agreement,
+        "judge_accuracy": TASK.score(judge, RealRows.of(table, rows.held_out)).accuracy,
+        "n": len(minted),
+    }
+
+
+def flat(measurements: tuple[Measurement, ...]) -> list[Value]:
+    """Return one row a named number, averaged over the folds that gave it."""
+    first = measurements[0]
+    protocol = {**to_plain(first.protocol), "text": first.protocol.text()}
+    given = [m for m in measurements if m.value is not None and m.floor is not None]
+    if not given:
+        return [
+            {
+                "metric": first.protocol.metric,
+                "value": None,
+                "floor": None,
+                "protocol": protocol,
+                "refused": first.refused,
+            }
+        ]
+    return [
+        {
+            "metric": name,
+            "value": float(np.mean([m.value[name] for m in given if m.value])),
+            "floor": float(np.mean([m.floor[name] for m in given if m.floor])),
+            "protocol": protocol,
+            "refused": None,
+        }
+        for name in given[0].value or {}
+    ]
+
+
+def _opened(inputs: Inputs) -> tuple[Table, Rows]:
+    return Table.open(inputs["table"]), Rows.load(inputs["split"] / "rows.npz")
+
+
+def _store(inputs: Inputs, seed: int) -> Store:
+    table, rows = _opened(inputs)
+    return Store(table, rows, inputs.get("mint"), seed)
+
+
+def _classes(table: Table, rows: IntArray) -> list[int]:
+    return [int(c) for c in np.unique(table.labels()[rows])]
+
+
+def _chosen(training: TrainingConfig, inputs: Inputs) -> TrainingConfig:
+    """Return the training with the policy that was chosen on validation."""
+    if training.policy is not None:
+        return training
+    return replace(training, policy=read_result(inputs["policy"]).value["chosen"])
+
+
+def _train(
+    config: TrainingConfig, table: Table, sources: list[Source], stream_name: str = ""
+) -> TrainedTask:
+    return TASK.train(
+        config.task,
+        table.schema,
+        table.shape,
+        sources,
+        config.policy or "none",
+        config.seed,
+        config.device,
+        stream_name,
+    )
+
+
+def _train_and_score(
+    config: ArmConfig, table: Table, test: IntArray, sources: list[Source], folder: Path
+) -> Value:
+    arm, training = ARMS[config.arm], config.training
+    if not arm.classic:
+        training = replace(training, policy="none")
+    start = time.perf_counter()
+    trained = _train(training, table, sources, arm.stream)
+    seconds = time.perf_counter() - start
+    scores = TASK.score(trained, RealRows.of(table, test))
+    np.save(folder / "correct.npy", scores.correct)
+    shown = training.task.steps * training.task.batch
+    real = sum(len(s) for s in sources if s.origin == "real")
+    real_share = sum(s.share for s in sources if s.origin == "real")
+    return {
+        **{k: v for k, v in scores.plain().items() if k not in ("correct", "classes")},
+        "views": shown * real_share / real if real else 0.0,
+        "images_shown": shown,
+        "seconds": seconds,
+        "parameters": sum(p.numel() for p in trained.network.parameters()),
+    }

@@ -1,0 +1,293 @@
+"""The question a study asks: its configuration, its presets, and how options become one.
+
+Later sources win: the preset, then the YAML file, then named options, then `--set`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augmint.core.config import build, read_yaml, to_plain, with_overrides
+from augmint.core.errors import UsageError, nearest
+from augmint.minting.curation import CurationConfig
+from augmint.studies.arms import ARMS, BASELINE, TREATMENT
+from augmint.tasks.base import TaskConfig
+from augmint.training.config import GanConfig
+
+
+@dataclass(frozen=True)
+class PolicySearch:
+    """How the classic policy is chosen: by cross-validation on pilot seeds, once a study.
+
+    Args:
+        candidates: registered augmenters, "none" among them.
+        folds: parts of the labelled images; each is predicted by a network trained on the rest.
+        pilot_seeds: independent draws of the labelled images.
+    """
+
+    candidates: tuple[str, ...] = ("none", "shift", "affine", "flip-affine", "affine-colour")
+    folds: int = 2
+    pilot_seeds: int = 1
+
+    def __post_init__(self) -> None:
+        if "none" not in self.candidates:
+            raise UsageError(
+                "the policies tried include none",
+                list(self.candidates),
+                "add none to policy.candidates, or the baseline may be weaker than real images alone",
+            )
+        if self.folds < 2:
+            raise UsageError(
+                "cross-validation has at least 2 folds", self.folds, "set policy.folds=2"
+            )
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Everything that a study's numbers depend on, besides the data and the code.
+
+    Args:
+        data: where the images are.
+        arms: names of `ARMS`; `classic` and `minted` always among them.
+        seeds: J repetitions; each redraws training subset, initialisation, order, augmentation,
+            generator training and sampling together.
+        per_class: N labelled images a class; None: the whole training part.
+        delta: smallest effect of interest in points; None: the protocol's default.
+        ratio: share of each batch that is minted.
+        minted_per_class: minted images a class; None: 5 N within 50 … 1 000.
+        test_share: share of a set without a test part that becomes the fixed test set.
+        held_out_share: share of the training images kept to calibrate the copy detector, where
+            nothing else is held back.
+        levels: shares of N at which the baseline is also trained, for the learning curve.
+        size: side (height, width) to which all images are resampled; None: as they are.
+        seed: of the whole study.
+    """
+
+    data: str
+    arms: tuple[str, ...] = ("classic", "minted", "shuffled", "more-real")
+    seeds: int = 3
+    per_class: int | None = None
+    delta: float | None = None
+    ratio: float = 0.25
+    minted_per_class: int | None = None
+    test_share: float = 0.5
+    held_out_share: float = 0.15
+    levels: tuple[float, ...] = ()
+    size: tuple[int, int] | None = None
+    drop_duplicates: bool = False
+    seed: int = 0
+    pilot_seeds: int = 2
+    task: TaskConfig = field(default_factory=TaskConfig)
+    generator: GanConfig = field(default_factory=GanConfig)
+    curation: CurationConfig = field(default_factory=CurationConfig)
+    policy: PolicySearch = field(default_factory=PolicySearch)
+
+    def __post_init__(self) -> None:
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise UsageError("an arm is a name of the protocol", arm, nearest(arm, ARMS))
+        for arm in (BASELINE.name, TREATMENT.name):
+            if arm not in self.arms:
+                raise UsageError(
+                    f"every study has the arm {arm}", list(self.arms), f"add {arm} to arms"
+                )
+        if self.seeds < 2:
+            raise UsageError("a study has at least 2 seeds", self.seeds, "pass seeds=3 (--seeds 3)")
+        if self.pilot_seeds < 2:
+            raise UsageError(
+                "a pilot has at least 2 seeds", self.pilot_seeds, "--set pilot_seeds=2"
+            )
+        if self.per_class is not None and self.per_class < 4:
+            raise UsageError(
+                "a study has at least 4 labelled images a class",
+                self.per_class,
+                "pass per_class=10 (--per-class 10) or more",
+            )
+        for name in (
+            "ratio",
+            "test_share",
+            "held_out_share",
+            *(f"levels[{i}]" for i in range(len(self.levels))),
+        ):
+            value = (
+                self.levels[int(name[7:-1])] if name.startswith("levels") else getattr(self, name)
+            )
+            if not 0.0 < value < 1.0:
+                raise UsageError(f"{name} lies between 0 and 1", value, f"--set {name}=0.25")
+        if self.delta is not None and self.delta <= 0:
+            raise UsageError(
+                "the smallest effect of interest is above 0 points",
+                self.delta,
+                "pass delta=0.5 (--delta 0.5)",
+            )
+
+    def mint_count(self, labelled_per_class: int) -> int:
+        """Return the minted images a class, for `labelled_per_class` real ones."""
+        return self.minted_per_class or max(50, min(1000, 5 * labelled_per_class))
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "task": {"steps": 300},
+        "generator": {"steps": 1500},
+    },
+    "standard": {
+        "arms": ["real", "classic", "repeat", "minted", "minted-only", "shuffled", "more-real"],
+        "seeds": 5,
+        "levels": [0.125, 0.25, 0.5],
+        "pilot_seeds": 3,
+        "task": {"steps": 1000},
+        "generator": {"steps": 5000},
+        "policy": {
+            "candidates": [
+                "none", "shift", "affine", "flip-affine", "colour", "affine-colour",
+                "trivial-augment", "rand-augment", "mixup", "cutmix",
+            ],
+            "folds": 3,
+        },
+    },
+    "full": {
+        "arms": list(ARMS),
+        "seeds": 10,
+        "levels": [0.125, 0.25, 0.5],
+        "pilot_seeds": 4,
+        "task": {"steps": 2000},
+        "generator": {"steps": 10000},
+        "policy": {
+            "candidates": [
+                "none", "shift", "affine", "flip-affine", "colour", "affine-colour",
+                "trivial-augment", "rand-augment", "mixup", "cutmix",
+            ],
+            "folds": 4,
+            "pilot_seeds": 2,
+        },
+    },
+}  # fmt: skip
+
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "digits": {"per_class": 10},
+    "toy": {"per_class": 40},
+}
+"""What a built-in set adds to a preset: few labels, which is the case augmint is for."""
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """What a caller may say; everything not said comes from the preset."""
+
+    preset: str = "quick"
+    per_class: int | None = None
+    seeds: int | None = None
+    delta: float | None = None
+    model: str | None = None
+    weights: str | None = None
+    size: str | None = None
+    workers: int | None = None
+    backend: str = "loky"
+    address: str | None = None
+    device: str = "auto"
+    drop_duplicates: bool = False
+    config: str | None = None
+    settings: Sequence[str] | Mapping[str, Any] = ()
+    dry_run: bool = False
+    command: str = ""
+
+
+def resolve(data: str, options: ProveOptions) -> StudyConfig:
+    """Return the complete configuration that `options` ask for.
+
+    Raises:
+        UsageError: an unknown preset, field or value.
+    """
+    if options.preset not in PRESETS:
+        raise UsageError(
+            "the preset is a known one", options.preset, nearest(options.preset, PRESETS)
+        )
+    fields = merge(PRESETS[options.preset], BUILT_IN.get(data, {}))
+    if options.config is not None:
+        fields = merge(fields, read_yaml(Path(options.config)))
+    said: dict[str, Any] = {
+        "per_class": options.per_class,
+        "seeds": options.seeds,
+        "delta": options.delta,
+        "drop_duplicates": options.drop_duplicates or None,
+        "size": parse_size(options.size),
+        "task": {
+            k: v
+            for k, v in (("model", _absolute(options.model)), ("weights", options.weights))
+            if v
+        },
+    }
+    fields = merge(fields, {k: v for k, v in said.items() if v is not None})
+    fields["data"] = data
+    fields = with_overrides(fields, as_overrides(options.settings))
+    return build(StudyConfig, fields, where="study")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `over` laid on top, mappings merged key by key.
+
+    Example:
+        >>> merge({"task": {"steps": 1, "batch": 2}}, {"task": {"steps": 3}})
+        {'task': {'steps': 3, 'batch': 2}}
+    """
+    result = dict(base)
+    for key, value in over.items():
+        known = result.get(key)
+        if isinstance(known, Mapping) and isinstance(value, Mapping) and "name" not in value:
+            result[key] = merge(known, value)
+        else:
+            result[key] = value
+    return result
+
+
+def as_overrides(settings: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Return settings, a mapping by dotted name or `key=value` texts, as `key=value` texts."""
+    if not isinstance(settings, Mapping):
+        return list(settings)
+    import json
+
+    return [f"{k}={json.dumps(to_plain(v))}" for k, v in settings.items()]
+
+
+def parse_size(text: str | None) -> list[int] | None:
+    """Return `[height, width]` of "48" or "32x48".
+
+    Example:
+        >>> parse_size("32x48"), parse_size("8")
+        ([32, 48], [8, 8])
+    """
+    if text is None:
+        return None
+    sides = str(text).lower().split("x")
+    if not all(s.isdigit() and int(s) > 0 for s in sides) or len(sides) > 2:
+        raise UsageError("a size is N or HxW in pixels", text, "pass size='48' (--size 48)")
+    return [int(sides[0]), int(sides[-1])]
+
+
+def _absolute(model: str | None) -> str | None:
+    if model is None:
+        return None
+    path, colon, name = model.rpartition(":")
+    return f"{Path(path).resolve()}{colon}{name}" if colon else str(Path(model).resolve())
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of fields in which two plain configurations differ."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def with_seeds(config: StudyConfig, seeds: int) -> StudyConfig:
+    """Return the same study with another number of seeds."""
+    return dataclasses.replace(config, seeds=seeds)

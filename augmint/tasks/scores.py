@@ -1,0 +1,186 @@
+"""Scores of a classifier, from probabilities and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augmint.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from augmint.core.types import ByteArray, FloatArray, IntArray
+
+BINS = 15
+"""Equal-width bins of the expected calibration error."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationScores:
+    """What a network scores on real images; this, and nothing else, may decide.
+
+    Args:
+        accuracy: share of right answers, 0 to 1.
+        balanced_accuracy: mean over the classes present of each one's accuracy.
+        macro_f1: mean F1 over the classes that are present or predicted.
+        nll: mean negative log-likelihood of the true class, in nats.
+        ece: expected calibration error of the first choice, 15 bins.
+        worst_class: accuracy of the worst class present.
+        per_class: accuracy of each class; NaN where it has no image.
+        counts: images of each class.
+        correct: uint8 `(N,)`, 1 where the answer is right, in the order of the rows.
+        classes: their names.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    nll: float
+    ece: float
+    worst_class: float
+    per_class: tuple[float, ...]
+    counts: tuple[int, ...]
+    correct: ByteArray
+    classes: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values; a class without images has None for its accuracy."""
+        numbers = {
+            name: getattr(self, name)
+            for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "worst_class")
+        }
+        return {
+            **numbers,
+            "per_class": [None if np.isnan(v) else v for v in self.per_class],
+            "counts": list(self.counts),
+            "correct": self.correct.tolist(),
+            "classes": list(self.classes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """The same numbers on any images (minted ones, say): they explain and never decide.
+
+    Args:
+        agreement: share of images whose claimed class is the network's first choice.
+        nll: mean negative log-likelihood of the claimed class, in nats.
+        confidence: mean probability of the claimed class.
+        per_class: agreement of each class; NaN where it has no image.
+        counts: images of each class.
+        agrees: uint8 `(N,)`.
+    """
+
+    agreement: float
+    nll: float
+    confidence: float
+    per_class: tuple[float, ...]
+    counts: tuple[int, ...]
+    agrees: ByteArray
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values, without the vector over images."""
+        return {
+            "agreement": self.agreement,
+            "nll": self.nll,
+            "confidence": self.confidence,
+            "per_class": [None if np.isnan(v) else v for v in self.per_class],
+            "counts": list(self.counts),
+        }
+
+
+def classification_scores(
+    probabilities: FloatArray, labels: IntArray, classes: Sequence[str] = ()
+) -> ClassificationScores:
+    """Return all scores of probabilities `(N, K)` against labels `(N,)`.
+
+    Raises:
+        UsageError: if there are no rows, or their numbers differ.
+
+    Example:
+        >>> p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> s = classification_scores(p, np.array([0, 1, 1]))
+        >>> round(s.accuracy, 3), s.per_class, s.worst_class
+        (0.667, (1.0, 0.5), 0.5)
+    """
+    _check(probabilities, labels)
+    width = probabilities.shape[1]
+    predicted = probabilities.argmax(1)
+    correct = (predicted == labels).astype(np.uint8)
+    counts = np.bincount(labels, minlength=width)
+    right = np.bincount(labels, weights=correct, minlength=width)
+    per_class = _share(right, counts)
+    present = per_class[counts > 0]
+    return ClassificationScores(
+        accuracy=float(correct.mean()),
+        balanced_accuracy=float(present.mean()),
+        macro_f1=macro_f1(right, counts, np.bincount(predicted, minlength=width)),
+        nll=negative_log_likelihood(probabilities, labels),
+        ece=calibration_error(probabilities.max(1), correct),
+        worst_class=float(present.min()),
+        per_class=tuple(per_class.tolist()),
+        counts=tuple(counts.tolist()),
+        correct=correct,
+        classes=tuple(classes),
+    )
+
+
+def diagnosis(probabilities: FloatArray, labels: IntArray) -> Diagnosis:
+    """Return what a network says of images that claim the classes `labels`."""
+    _check(probabilities, labels)
+    width = probabilities.shape[1]
+    agrees = (probabilities.argmax(1) == labels).astype(np.uint8)
+    counts = np.bincount(labels, minlength=width)
+    per_class = _share(np.bincount(labels, weights=agrees, minlength=width), counts)
+    claimed = probabilities[np.arange(len(labels)), labels]
+    return Diagnosis(
+        agreement=float(agrees.mean()),
+        nll=negative_log_likelihood(probabilities, labels),
+        confidence=float(claimed.mean(dtype=np.float64)),
+        per_class=tuple(per_class.tolist()),
+        counts=tuple(counts.tolist()),
+        agrees=agrees,
+    )
+
+
+def macro_f1(
+    right: npt.NDArray[Any], counts: npt.NDArray[Any], predicted: npt.NDArray[Any]
+) -> float:
+    """Return the mean of `2 right / (counts + predicted)` over classes present or predicted."""
+    both = counts + predicted
+    return float((2.0 * right[both > 0] / both[both > 0]).mean())
+
+
+def negative_log_likelihood(probabilities: FloatArray, labels: IntArray) -> float:
+    """Return `-mean log p_label`, probabilities held above the smallest normal float32."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
+
+
+def calibration_error(
+    confidence: npt.NDArray[Any], correct: npt.NDArray[Any], bins: int = BINS
+) -> float:
+    """Return `sum_b n_b / N |mean correct - mean confidence|` over bins ((b-1)/B, b/B].
+
+    Source: Guo et al. 2017, arXiv 1706.04599, eq. 3.
+    """
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gap = np.bincount(index, weights=correct - confidence.astype(np.float64), minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def _share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _check(probabilities: FloatArray, labels: IntArray) -> None:
+    if len(labels) == 0 or probabilities.shape[0] != len(labels):
+        raise UsageError(
+            "scores need one row of probabilities for each label, and at least one",
+            f"{probabilities.shape[0]} rows for {len(labels)} labels",
+            "pass arrays of one length",
+        )

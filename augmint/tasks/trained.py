@@ -1,0 +1,256 @@
+"""A trained network as the rest sees it: uint8 images in, logits, probabilities or features out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from augmint.aspects.base import Schema
+from augmint.core.config import build, to_plain
+from augmint.core.errors import DataError, UsageError
+from augmint.core.registry import ARCHITECTURES
+from augmint.core.streams import scope
+from augmint.core.types import to_float
+from augmint.tasks.base import TaskConfig
+from augmint.tasks.user_model import load_user_network
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteArray, FloatArray, Shape
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedTask:
+    """A trained network; it is a `Judge`, and `feature_net` makes a `FeatureNet` of it.
+
+    Args:
+        network: in evaluation mode.
+        config: how it was trained.
+        schema: the aspects.
+        shape: (C, H, W) of the images it takes; it resamples them to `config.size` itself.
+        device: where it lies.
+        history: readings of the loss.
+        views: how often each image of each source was seen, source by source, with its origin.
+    """
+
+    network: nn.Module
+    config: TaskConfig
+    schema: Schema
+    shape: Shape
+    device: str = "cpu"
+    history: list[dict[str, float]] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+
+    def logits(self, images: ByteArray) -> FloatArray:
+        """Return `(N, outputs)` float32 for uint8 images `(N, C, H, W)`.
+
+        Raises:
+            UsageError: for images of another shape or type.
+        """
+        return self._run(images, self.network)
+
+    def probabilities(self, images: ByteArray) -> FloatArray:
+        """Return `(N, classes)` float32, rows summing to 1: the softmax of the logits."""
+        return self._run(images, lambda batch: self.network(batch).float().softmax(1))
+
+    def features(self, images: ByteArray) -> FloatArray:
+        """Return `(N, F)` float32: the network's own features, or the input of its last linear
+        layer, or its logits where it has none."""
+        with extractor(self.network) as extract:
+            return self._run(images, extract)
+
+    def feature_net(self, name: str = "task") -> TaskFeatures:
+        """Return the features as a `FeatureNet`, with the digest of the weights beside them."""
+        return TaskFeatures(self, name, self.digest)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (64 hex digits) of the weights, by name."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(
+                value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+                if value.ndim
+                else value.detach().cpu().numpy().tobytes()
+            )
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> str:
+        """Write weights and description to one safetensors file; return its SHA-256."""
+        from augmint.core.runs import save_tensors
+
+        plain = {
+            "config": to_plain(self.config),
+            "schema": self.schema.to_plain(),
+            "shape": list(self.shape),
+            "history": self.history,
+            "views": self.views,
+        }
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        return save_tensors(path, tensors, {"task": json.dumps(plain)})
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> TrainedTask:
+        """Read what `save` wrote; a user's own network is made by its file again.
+
+        Raises:
+            DataError: if the file is damaged or does not fit the network.
+        """
+        from augmint.core.runs import load_tensors
+
+        tensors, metadata = load_tensors(path)
+        try:
+            plain = json.loads(metadata["task"])
+            schema = Schema.from_plain(plain["schema"])
+            config = build(TaskConfig, {**plain["config"], "weights": None}, where="task")
+            channels, height, width = plain["shape"]
+            shape = (channels, height, width)
+            network = build_network(config, shape, schema[config.aspect].width, device)
+            network.load_state_dict(tensors)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise DataError(
+                "a trained network's file must hold its description and weights",
+                f"{path} ({error})",
+                "train it again",
+            ) from None
+        return cls(network.eval(), config, schema, shape, device, plain["history"], plain["views"])
+
+    def _run(self, images: ByteArray, call: Callable[[Tensor], Tensor]) -> FloatArray:
+        if images.ndim != 4 or tuple(images.shape[1:]) != tuple(self.shape):
+            raise UsageError(
+                f"this network takes images of shape {tuple(self.shape)}",
+                str(tuple(images.shape[1:])),
+                "resample them before",
+            )
+        self.network.eval()
+        layout = memory_format(self.config)
+        results = []
+        with torch.inference_mode():
+            for start in range(0, len(images), _BATCH):
+                part = torch.from_numpy(np.array(images[start : start + _BATCH]))
+                seen = resampled(part.to(self.device), self.config.size)
+                batch = to_float(seen).contiguous(memory_format=layout)
+                results.append(call(batch).float().cpu().numpy())
+        if not results:
+            return np.zeros((0, self.schema[self.config.aspect].width), np.float32)
+        return np.concatenate(results)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskFeatures:
+    """A `FeatureNet`: features of a trained network, named by its weights."""
+
+    trained: TrainedTask
+    name: str
+    digest: str
+
+    def __call__(self, images: ByteArray) -> FloatArray:
+        """Return features `(N, D)`."""
+        return self.trained.features(images)
+
+
+def build_network(
+    config: TaskConfig, shape: Shape, outputs: int, device: str = "cpu", seed: int = 0
+) -> nn.Module:
+    """Return the network of a configuration, initialised by the seed, for images of `shape`.
+
+    Raises:
+        UsageError: if the name, the file or the image size cannot be used.
+    """
+    seen = config.seen(shape)
+    with scope(seed, "task.init"):
+        if config.model is not None:
+            network = load_user_network(config.model, seen, outputs, config.weights)
+        else:
+            architecture = ARCHITECTURES.create(config.network)
+            if architecture.role != "classifier":
+                raise UsageError(
+                    "a task's network is a classifier",
+                    f"{config.network} ({architecture.role})",
+                    "choose one such as small-cnn (--set task.network=small-cnn)",
+                )
+            architecture.check_shape(seen)
+            network = architecture.build(seen, outputs)
+    return network.to(device).to(memory_format=memory_format(config))  # type: ignore[call-overload,no-any-return]
+
+
+def memory_format(config: TaskConfig) -> torch.memory_format:
+    """Return the layout that the network declares; a user's network keeps the plain one."""
+    declared = config.model is None and ARCHITECTURES.create(config.network).channels_last
+    return torch.channels_last if declared else torch.contiguous_format
+
+
+def resampled(images: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """Return uint8 images at another size: antialiased bilinear, rounded to nearest.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        size: height and width, or None for no change.
+    """
+    if size is None or tuple(images.shape[-2:]) == tuple(size):
+        return images
+    parts = [
+        functional.interpolate(
+            part.float(), size, mode="bilinear", align_corners=False, antialias=True
+        )
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        for part in images.split(1024)
+    ]
+    return torch.cat(parts) if parts else images.new_zeros(0, images.shape[1], *size)
+
+
+@contextmanager
+def extractor(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Give a function from images to features `(N, F)`; hooks are removed at the end.
+
+    A method `features` is used where there is one. Otherwise the input of the last `nn.Linear`
+    that the forward pass reaches, otherwise the output. More than two dimensions are flattened.
+    """
+    own = getattr(network, "features", None)
+    if callable(own) and not isinstance(own, nn.Module):
+        yield lambda images: own(images).flatten(1)
+        return
+    caught: dict[str, Tensor] = {}
+
+    def catch(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        caught["input"] = given[0]
+
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    handles = [m.register_forward_pre_hook(catch) for m in linear]
+
+    def run(images: Tensor) -> Tensor:
+        caught.clear()
+        output: Tensor = network(images)
+        features = caught.get("input", output)
+        return features if features.shape[0] == len(images) else output
+
+    try:
+        yield lambda images: run(images).flatten(1)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def joined(arrays: list[ByteArray], size: tuple[int, int] | None, device: str) -> Tensor:
+    """Return all images in one uint8 tensor on the device, at the size the network sees."""
+    parts = [resampled(torch.from_numpy(np.array(a)), size) for a in arrays]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device)
+
+
+def gathered(columns: list[Mapping[str, Any]], name: str, device: str) -> Tensor:
+    """Return one aspect of all sources in one tensor on the device."""
+    return torch.from_numpy(np.concatenate([np.asarray(c[name]) for c in columns])).to(device)

@@ -1,0 +1,77 @@
+"""The configuration of one GAN training run; readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from augmint.core.errors import UsageError
+from augmint.core.registry import Spec
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """What is trained, against what, and for how long. Defaults suit some tens of images a class.
+
+    Args:
+        generator, critic: architectures.
+        objective: the adversarial pair of losses.
+        penalties: regularisers of the critic or the generator.
+        conditioning: where aspects enter.
+        augment: what every image the critic sees passes through, or None.
+        auxiliary_augment: what the real images that train auxiliaries pass through, or None.
+        latent_dim: width of z.
+        batch: images a step.
+        steps: critic updates.
+        generator_rate, critic_rate, auxiliary_rate: Adam's rates.
+        betas: Adam's betas for generator and critic; auxiliaries use (0.9, 0.999).
+        ema: decay of the averaged generator, which is the one that is kept.
+        precision: "bf16" runs the networks that allow it under autocast.
+        generator_interval: critic updates for each generator update.
+        simultaneous: one update of both players from one forward pass.
+        fake_aspects: what generated images are asked to carry: "balanced" (classes uniformly,
+            everything else as in a random real image of that class), "data" (as in a random real
+            image), "batch" (as in the real batch of the step).
+
+    Raises:
+        UsageError: for a value out of range.
+    """
+
+    generator: Spec = "dcgan-generator"
+    critic: Spec = "dcgan-critic"
+    objective: Spec = "hinge"
+    penalties: tuple[Spec, ...] = ()
+    conditioning: Spec = "vac"
+    augment: Spec | None = "diff-augment"
+    auxiliary_augment: Spec | None = "affine"
+    latent_dim: int = 64
+    batch: int = 64
+    steps: int = 6000
+    generator_rate: float = 2e-4
+    critic_rate: float = 2e-4
+    auxiliary_rate: float = 1e-3
+    betas: tuple[float, float] = (0.0, 0.9)
+    ema: float = 0.99
+    precision: Literal["fp32", "bf16"] = "fp32"
+    generator_interval: int = 1
+    simultaneous: bool = False
+    fake_aspects: Literal["balanced", "data", "batch"] = "balanced"
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "batch", "steps", "generator_interval"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("generator_rate", "critic_rate", "auxiliary_rate"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        _require(0.0 <= self.ema < 1.0, "ema", self.ema, "0 to below 1")
+        _require(all(0.0 <= b < 1.0 for b in self.betas), "betas", self.betas, "0 to below 1")
+        if self.simultaneous and self.generator_interval != 1:
+            raise UsageError(
+                "simultaneous updates move both players every step",
+                f"generator_interval={self.generator_interval}",
+                "pass generator_interval=1 (--set gan.generator_interval=1) or simultaneous=False",
+            )
+
+
+def _require(holds: bool, name: str, value: object, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} must be {rule}", value, f"change {name} (--set gan.{name}=VALUE)")

@@ -1,0 +1,270 @@
+"""The two players and everything around them, built from a configuration's parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from augmint.conditioning.base import Conditioning, ConditioningContext
+from augmint.core.registry import (
+    ARCHITECTURES,
+    AUGMENTERS,
+    CONDITIONING,
+    OBJECTIVES,
+    PENALTIES,
+    Spec,
+)
+from augmint.core.streams import scope, stream
+from augmint.core.types import AspectValues, CriticOutput, Shape
+from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
+from augmint.objectives.base import Objective
+from augmint.penalties.base import Penalty
+
+if TYPE_CHECKING:
+    from augmint.aspects.base import Schema
+    from augmint.augmentation.base import ExpertAugmenter
+    from augmint.training.config import GanConfig
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The parts that a configuration names, without any network built."""
+
+    generator: GeneratorArchitecture
+    critic: CriticArchitecture
+    objective: Objective
+    penalties: tuple[Penalty, ...]
+    conditioning: Conditioning
+    augment: ExpertAugmenter | None
+    auxiliary_augment: ExpertAugmenter | None
+
+
+def choose(config: GanConfig) -> Chosen:
+    """Create the parts that a configuration names.
+
+    Raises:
+        UsageError: for an unknown name or field.
+    """
+
+    def augmenter(spec: Spec | None) -> Any:
+        return None if spec in (None, "none") else AUGMENTERS.create(spec)  # type: ignore[arg-type]
+
+    return Chosen(
+        ARCHITECTURES.create(config.generator),
+        ARCHITECTURES.create(config.critic),
+        OBJECTIVES.create(config.objective),
+        tuple(PENALTIES.create(p) for p in config.penalties),
+        CONDITIONING.create(config.conditioning),
+        augmenter(config.augment),
+        augmenter(config.auxiliary_augment),
+    )
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Generated images with what made them; `latent` may require gradients."""
+
+    images: Tensor
+    aspects: AspectValues
+    latent: Tensor
+
+
+@dataclass
+class Game:
+    """Networks, losses and state of one run, with the few operations that phases share."""
+
+    parts: Chosen
+    context: ConditioningContext
+    generator: nn.Module
+    critic: nn.Module
+    heads: nn.ModuleDict
+    auxiliaries: nn.ModuleDict
+    seed: int
+    device: torch.device
+    batch: int
+    half: bool
+    state: dict[str, Any]
+    stochastic: bool = False
+
+    def __post_init__(self) -> None:
+        self.head_map: dict[str, nn.Module] = dict(self.heads.items())
+        self.auxiliary_map: dict[str, nn.Module] = dict(self.auxiliaries.items())
+        self.critic_parameters = [*self.critic.parameters(), *self.heads.parameters()]
+        self.trained_by_generator = self.parts.conditioning.generator_phase_critic(
+            self.head_map, self.critic
+        )
+        trained = {id(p) for p in self.trained_by_generator}
+        beside = [*self.critic_parameters, *self.auxiliaries.parameters()]
+        self._frozen_for_generator = [p for p in beside if id(p) not in trained]
+
+    def numbers(self, purpose: str, step: int) -> Any:
+        """Return the stream of a purpose and a step, one row a sample of the batch."""
+        return stream(self.seed, purpose, step, self.batch)
+
+    def chance(self, phase: str, step: int) -> contextlib.AbstractContextManager[None]:
+        """Seed the global generator for dropout and noise, where a network has any."""
+        if not self.stochastic:
+            return contextlib.nullcontext()
+        return scope(self.seed, f"noise.{phase}", step)
+
+    def generate(self, aspects: AspectValues, purpose: str, step: int) -> Fakes:
+        """Draw latents for a phase and generate; gradients as the caller has set them."""
+        conditioning = self.parts.conditioning
+        latent = conditioning.sample_latent(
+            self.context, aspects, self.numbers(f"latent.{purpose}", step)
+        ).to(self.device)
+        if purpose == "generator" and self.needs("generator", "latents"):
+            latent.requires_grad_(True)
+        inputs = conditioning.generator_inputs(self.context, latent, aspects)
+        with self._precision(self.parts.generator.bf16):
+            images = call(self.generator, *inputs)
+        return Fakes(images.float() if self.half else images, aspects, latent)
+
+    def augment(
+        self, images: Tensor, aspects: AspectValues, purpose: str, step: int
+    ) -> tuple[Tensor, AspectValues]:
+        """Pass what the critic will see through the augmenter."""
+        if self.parts.augment is None:
+            return images, aspects
+        numbers = self.numbers(f"augment.{purpose}", step)
+        return self.parts.augment(images, aspects, self.context.schema, numbers)
+
+    def judge(self, images: Tensor, aspects: AspectValues) -> CriticOutput:
+        """What the critic says of images that carry aspects, conditioning's share included."""
+        conditioning = self.parts.conditioning
+        inputs = conditioning.critic_inputs(self.context, images, aspects)
+        with self._precision(self.parts.critic.bf16):
+            output = call(self.critic, *inputs)
+        if self.half:
+            output = _full_precision(output)
+        return conditioning.critic_value(self.context, self.head_map, output, aspects)
+
+    def needs(self, player: str, need: str) -> bool:
+        """Whether any penalty of a player declares a need."""
+        return any(p.player == player and need in p.needs for p in self.parts.penalties)
+
+    def frozen_for_generator(self) -> contextlib.AbstractContextManager[None]:
+        """No gradients for critic, heads and auxiliaries, but for what conditioning declares."""
+        return frozen(self._frozen_for_generator)
+
+    def find_chance(self, aspects: AspectValues) -> None:
+        """Run every network once: does any read the global generator? All state is put back."""
+        networks = nn.ModuleList([self.generator, self.critic, self.heads, self.auxiliaries])
+        kept = {k: v.clone() for k, v in networks.state_dict().items()}
+        with scope(0, "trial"), torch.no_grad():
+            before = torch.get_rng_state()
+            images = self.generate(aspects, "trial", 0).images
+            output = self.judge(images, aspects)
+            self.parts.conditioning.critic_terms(
+                self.context, self.head_map, output, output, aspects, aspects
+            )
+            self.parts.conditioning.auxiliary_loss(
+                self.context, self.auxiliary_map, images, images, aspects, aspects
+            )
+            self.stochastic = not torch.equal(before, torch.get_rng_state())
+        networks.load_state_dict(kept)
+
+    def _precision(self, allowed: bool) -> Any:
+        if not (self.half and allowed):
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def call(network: nn.Module, images: Tensor, condition: Tensor | None) -> Any:
+    """Call a network with its condition only where there is one."""
+    return network(images) if condition is None else network(images, condition)
+
+
+@contextlib.contextmanager
+def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Take the parameters out of the graphs that the block records."""
+    before = [p.requires_grad for p in parameters]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, required in zip(parameters, before, strict=True):
+            p.requires_grad_(required)
+
+
+def _full_precision(output: CriticOutput) -> CriticOutput:
+    features, embedding = output.features, output.embedding
+    return CriticOutput(
+        output.value.float(),
+        output.kind,
+        None if features is None else features.float(),
+        None if embedding is None else embedding.float(),
+    )
+
+
+def build_generator(config: GanConfig, schema: Schema, shape: Shape) -> nn.Module:
+    """Return the generator of a configuration, its weights from the global generator.
+
+    Args:
+        config: names the architecture and the conditioning.
+        schema: the aspects it carries.
+        shape: channels, height and width of its images.
+
+    Raises:
+        UsageError: if the architecture is no generator, or cannot reach the shape.
+    """
+    parts = choose(config)
+    context = ConditioningContext(schema, shape, config.latent_dim)
+    return generator_of(parts, context)
+
+
+def generator_of(parts: Chosen, context: ConditioningContext) -> nn.Module:
+    """Return the generator of chosen parts, its weights from the global generator."""
+    width = parts.conditioning.latent_width(context)
+    condition = parts.conditioning.condition_width(context)
+    return parts.generator.build(width, context.shape, condition)
+
+
+def build_game(
+    parts: Chosen,
+    context: ConditioningContext,
+    config: GanConfig,
+    seed: int,
+    device: torch.device,
+) -> Game:
+    """Build all networks of a run, each initialised from a stream of its own."""
+    conditioning, shape = parts.conditioning, context.shape
+    seen = (shape[0] + conditioning.critic_channels(context), *shape[1:])
+    with scope(seed, "init.generator"):
+        generator = generator_of(parts, context)
+    with scope(seed, "init.critic"):
+        condition = conditioning.condition_width(context) if conditioning.critic_mode else 0
+        critic = parts.critic.build(seen, condition)
+    with scope(seed, "init.heads"):
+        heads = nn.ModuleDict(conditioning.heads(context, parts.critic.feature_width(seen)))
+    with scope(seed, "init.auxiliaries"):
+        auxiliaries = nn.ModuleDict(conditioning.auxiliaries(context))
+    networks = [generator, critic, heads, auxiliaries]
+    for network in networks:
+        network.to(device).train()
+    formats = ((parts.generator, generator), (parts.critic, critic))
+    for network in (n for p, n in formats if p.channels_last):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = {
+        "objective": parts.objective.init_state(),
+        "penalties": [p.init_state() for p in parts.penalties],
+    }
+    return Game(
+        parts=parts,
+        context=context,
+        generator=generator,
+        critic=critic,
+        heads=heads,
+        auxiliaries=auxiliaries,
+        seed=seed,
+        device=device,
+        batch=config.batch,
+        half=config.precision == "bf16",
+        state=state,
+    )

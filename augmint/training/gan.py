@@ -1,0 +1,367 @@
+"""Trains a generative adversarial network from a configuration, resumably and exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from augmint.aspects.base import Schema
+from augmint.conditioning.base import ConditioningContext
+from augmint.core.config import fingerprint, to_plain
+from augmint.core.errors import TrainingDivergedError
+from augmint.core.machine import resolve_device
+from augmint.core.progress import Progress
+from augmint.core.runs import EventLog, lock_folder, tensors_digest
+from augmint.core.streams import permutation, scope
+from augmint.core.types import Shape, to_float, to_uint8
+from augmint.training.averaging import Average
+from augmint.training.batches import Batches, TrainingImages
+from augmint.training.checkpointer import Checkpointer
+from augmint.training.compatibility import check_compatible
+from augmint.training.config import GanConfig
+from augmint.training.game import Game, build_game, build_generator, choose
+from augmint.training.gan_phases import (
+    AUXILIARY,
+    GENERATOR_HEADS,
+    BothPhase,
+    CriticPhase,
+    GeneratorPhase,
+)
+from augmint.training.guard import Guard, GuardRules, batch_diversity
+from augmint.training.loop import LoopResult, run_phases
+from augmint.training.phases import Group, Phase
+from augmint.training.recorder import Recorder
+from augmint.training.state import DictPart, ModulePart, OptimiserPart, Parts
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteImages
+
+__all__ = [
+    "GanConfig",
+    "GanTraining",
+    "TrainedGan",
+    "TrainingImages",
+    "build_generator",
+    "check_compatible",
+    "train_gan",
+]
+
+
+@dataclass(frozen=True)
+class TrainedGan:
+    """A trained generator and all that sampling from it needs.
+
+    Args:
+        generator: the averaged weights, in evaluation mode, without gradients.
+        generator_digest: SHA-256 of its parameters and buffers.
+        config, schema, shape, context: what it was trained with and on.
+        logs: means of losses and the like, one mapping an interval.
+        events: what the guard did.
+        images_shown: real images shown, repeats counted.
+        seconds: spent in training, over all resumptions.
+        step: the step whose weights these are: the last that the guard called good.
+        stopped: "done", or "collapsed".
+    """
+
+    generator: nn.Module
+    generator_digest: str
+    config: GanConfig
+    schema: Schema
+    shape: Shape
+    context: ConditioningContext
+    logs: list[dict[str, float]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    images_shown: int = 0
+    seconds: float = 0.0
+    step: int = 0
+    stopped: str = "done"
+
+
+def train_gan(
+    config: GanConfig,
+    data: TrainingImages,
+    schema: Schema,
+    seed: int,
+    folder: Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    stop: Callable[[], bool] | None = None,
+) -> TrainedGan:
+    """Train a generator, going on from the folder's newest valid checkpoint if there is one.
+
+    The result is a pure function of (config, data, schema, seed) on one machine and thread count,
+    however often the run was killed and started again.
+
+    Args:
+        config: what is trained, and how.
+        data: the training split, and nothing else.
+        schema: the aspects in `data.values`.
+        seed: of initialisation, order, latents and augmentation.
+        folder: for checkpoints and events; None keeps nothing.
+        device: "auto", "cpu" or "cuda".
+        progress: show it.
+        stop: asked after each step; True saves and raises as Ctrl-C does.
+
+    Raises:
+        IncompatibleError, UsageError: before anything is trained.
+        InterruptedRunError: after Ctrl-C, SIGTERM or `stop`.
+        TrainingDivergedError: if no state of the run was good.
+    """
+    training = GanTraining(config, data, schema, seed, folder, device)
+    return training.run(progress=progress, stop=stop)
+
+
+class GanTraining:
+    """One training run, built and ready: `run` trains what is left of it."""
+
+    def __init__(
+        self,
+        config: GanConfig,
+        data: TrainingImages,
+        schema: Schema,
+        seed: int,
+        folder: Path | None = None,
+        device: str = "cpu",
+        rules: GuardRules | None = None,
+    ) -> None:
+        check_compatible(config, schema, data.shape)
+        self.config, self.data, self.schema, self.seed = config, data, schema, seed
+        self.folder = folder
+        self.device = resolve_device(device)
+        self.context = ConditioningContext(schema, data.shape, config.latent_dim)
+        self.game = build_game(choose(config), self.context, config, seed, self.device)
+        self.batches = Batches(data, schema, config, seed, self.device)
+        self.game.find_chance(self.batches.fake_aspects("trial", 0))
+        self.average = Average(self.game.generator, config.ema)
+        self.groups = _groups(self.game, config)
+        self.phases = self._phases()
+        self.clock: dict[str, Any] = {"seconds": 0.0}
+        self.recorder = Recorder()
+        self.guard = self._guard(rules)
+
+    def run(
+        self,
+        progress: bool = True,
+        stop: Callable[[], bool] | None = None,
+        on_sample: Callable[[int, ByteImages], None] | None = None,
+        sample_interval: int = 1000,
+    ) -> TrainedGan:
+        """Train what is left.
+
+        Args:
+            progress: show it.
+            stop: asked after each step.
+            on_sample: given the step and uint8 images `(batch, C, H, W)` of fixed latents.
+            sample_interval: steps between two calls of `on_sample`.
+
+        Raises:
+            InterruptedRunError, TrainingDivergedError: see `train_gan`.
+        """
+        with contextlib.ExitStack() as stack:
+            checkpoint, start = None, 0
+            if self.folder is not None:
+                stack.enter_context(lock_folder(self.folder))
+                checkpoint = self._checkpointer(self.folder)
+                start = checkpoint.resume()
+                events = EventLog(self.folder / "events.jsonl")
+                events.write("started", step=start, steps=self.config.steps, seed=self.seed)
+            bar = None
+            if progress and start < self.config.steps:
+                total = self.config.steps * self.config.batch
+                bar = stack.enter_context(Progress(total, "generator", each=self.config.batch))
+                bar.resume(start * self.config.batch)
+            stack.enter_context(self._sampling(on_sample, sample_interval))
+            stack.enter_context(self._timing())
+            result = run_phases(
+                self.phases,
+                self.config.steps,
+                start=start,
+                recorder=self.recorder,
+                checkpoint=checkpoint,
+                guard=self.guard,
+                progress=bar,
+                stop=stop,
+            )
+            if self.folder is not None:
+                events.write("ended", step=result.step, kept=result.kept, stopped=result.stopped)
+        return self._trained(result)
+
+    def sample(self) -> ByteImages:
+        """Return images of the averaged generator for fixed latents, uint8 `(batch, C, H, W)`."""
+        return to_uint8(self._fixed_images())
+
+    def _fixed_images(self) -> Tensor:
+        conditioning = self.game.parts.conditioning
+        aspects = self.batches.fake_aspects("fixed", 0)
+        latent = conditioning.sample_latent(
+            self.context, aspects, self.game.numbers("latent.fixed", 0)
+        ).to(self.device)
+        inputs = conditioning.generator_inputs(self.context, latent, aspects)
+        with torch.no_grad(), scope(self.seed, "noise.fixed"):
+            images: Tensor = self.average.module(*(i for i in inputs if i is not None))
+        return images.float()
+
+    def _phases(self) -> list[Phase]:
+        game, groups = self.game, self.groups
+        phases: list[Phase]
+        if self.config.simultaneous:
+            phases = [BothPhase(game, self.batches, list(groups.values()))]
+        else:
+            owned = {"generator", GENERATOR_HEADS}
+            critic = [g for name, g in groups.items() if name not in owned]
+            generator = [g for name, g in groups.items() if name in owned]
+            interval = self.config.generator_interval
+            phases = [
+                CriticPhase(game, self.batches, critic),
+                GeneratorPhase(game, self.batches, generator, interval),
+            ]
+        phases[-1].after.append(self.average.update)
+        return phases
+
+    def _guard(self, rules: GuardRules | None) -> Guard:
+        rows = permutation(self.seed, "guard.rows", len(self.data))[:1024]
+        real = to_float(torch.from_numpy(self.data.images[rows]))
+        game = self.game
+        parts = Parts(
+            generator=ModulePart(game.generator),
+            critic=ModulePart(game.critic),
+            heads=ModulePart(game.heads),
+            auxiliaries=ModulePart(game.auxiliaries),
+            average=ModulePart(self.average.module),
+            state=DictPart(game.state, self.device),
+            **{f"adam.{n}": OptimiserPart(g.optimiser) for n, g in self.groups.items()},
+        )
+        return Guard(
+            parts,
+            [g.optimiser for g in self.groups.values()],
+            rules,
+            diversity=lambda: batch_diversity(self._fixed_images()),
+            real_diversity=batch_diversity(real),
+        )
+
+    def _checkpointer(self, folder: Path) -> Checkpointer:
+        parts = Parts(
+            **self.guard.parts.parts,
+            recorder=self.recorder,
+            guard=self.guard,
+            clock=DictPart(self.clock),
+        )
+        # a longer run goes on from a shorter one: no step depends on their number
+        plan = {k: v for k, v in to_plain(self.config).items() if k != "steps"}
+        identity = fingerprint(
+            {
+                "config": plan,
+                "schema": self.schema.to_plain(),
+                "seed": self.seed,
+                "data": self.data.digest(),
+            }
+        )
+        return Checkpointer(folder / "checkpoints", parts, identity)
+
+    @contextlib.contextmanager
+    def _timing(self) -> Iterator[None]:
+        """Count seconds step by step, so that every checkpoint knows them."""
+        last = time.monotonic()
+
+        def count(_: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            self.clock["seconds"] += now - last
+            last = now
+
+        self.phases[0].after.append(count)
+        try:
+            yield
+        finally:
+            self.phases[0].after.remove(count)
+
+    @contextlib.contextmanager
+    def _sampling(
+        self, on_sample: Callable[[int, ByteImages], None] | None, interval: int
+    ) -> Iterator[None]:
+        def show(step: int) -> None:
+            if on_sample is not None and step % interval == 0:
+                on_sample(step, self.sample())
+
+        self.phases[-1].after.append(show)
+        try:
+            yield
+        finally:
+            self.phases[-1].after.remove(show)
+
+    def _trained(self, result: LoopResult) -> TrainedGan:
+        if result.stopped == "collapsed" and result.kept == 0:
+            raise TrainingDivergedError(
+                "generated images must vary",
+                f"a collapse from the beginning to step {result.step}",
+                "take another objective, or lower critic_rate (--set gan.critic_rate=1e-4)",
+            )
+        generator = self.average.module
+        return TrainedGan(
+            generator=generator,
+            generator_digest=tensors_digest(generator.state_dict()),
+            config=self.config,
+            schema=self.schema,
+            shape=self.data.shape,
+            context=self.context,
+            logs=result.history,
+            events=list(result.events),
+            images_shown=result.step * self.config.batch,
+            seconds=self.clock["seconds"],
+            step=result.kept,
+            stopped=result.stopped,
+        )
+
+
+def _groups(game: Game, config: GanConfig) -> dict[str, Group]:
+    """Every group of parameters with its optimiser, by name."""
+    groups = {
+        "critic": _group("critic", game.critic_parameters, config.critic_rate, config, game),
+        "generator": _group(
+            "generator", list(game.generator.parameters()), config.generator_rate, config, game
+        ),
+    }
+    if game.trained_by_generator:
+        groups[GENERATOR_HEADS] = _group(
+            GENERATOR_HEADS, game.trained_by_generator, config.generator_rate, config, game
+        )
+    for name, network in game.auxiliary_map.items():
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        if parameters:
+            full = AUXILIARY + name
+            optimiser = Adam(parameters, config.auxiliary_rate, (0.9, 0.999), fused=True)
+            groups[full] = Group(full, parameters, optimiser)
+    return groups
+
+
+def _group(
+    name: str, parameters: Sequence[Tensor], rate: float, config: GanConfig, game: Game
+) -> Group:
+    intervals = [p.interval for p in game.parts.penalties if p.player == name]
+    rate, betas = lazy_rates(rate, config.betas, max(intervals, default=1))
+    return Group(name, parameters, Adam(list(parameters), rate, betas, fused=True))
+
+
+def lazy_rates(
+    rate: float, betas: tuple[float, float], interval: int
+) -> tuple[float, tuple[float, float]]:
+    """Return Adam's rate and betas beside a penalty that comes every n steps.
+
+        c = n / (n + 1) for n > 1, else 1;    rate · c,  beta_1^c,  beta_2^c
+
+    Source: Karras et al. 2020, arXiv:1912.04958, appendix B.
+
+    Example:
+        >>> lazy_rates(1.0, (0.0, 0.25), 1)
+        (1.0, (0.0, 0.25))
+    """
+    c = interval / (interval + 1) if interval > 1 else 1.0
+    return rate * c, (betas[0] ** c, betas[1] ** c)

@@ -1,0 +1,226 @@
+"""The phases of adversarial training: critic (with auxiliaries), generator, or both at once.
+
+No generator graph is recorded while the critic trains alone, and no critic or auxiliary gradients
+while the generator does, except those that conditioning declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augmint.core.types import AspectValues, CriticOutput, Logs
+from augmint.penalties.base import Penalty, PenaltyContext, Player
+from augmint.training.batches import Batches
+from augmint.training.game import Fakes, Game
+from augmint.training.phases import Group, Phase
+
+GENERATOR_HEADS = "generator_heads"
+AUXILIARY = "auxiliary."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the critic was shown, and what it said."""
+
+    images: Tensor
+    aspects: AspectValues
+    output: CriticOutput
+
+
+class CriticPhase(Phase):
+    """Trains the critic with its heads, and the auxiliaries beside it."""
+
+    def __init__(self, game: Game, batches: Batches, groups: Sequence[Group]) -> None:
+        super().__init__("critic", groups)
+        self.game = game
+        self.batches = batches
+
+    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
+        """Return the losses of critic and auxiliaries; generated images carry no graph."""
+        game = self.game
+        with game.chance(self.name, step):
+            with torch.no_grad():
+                wanted = self.batches.fake_aspects("critic", step)
+                fakes = game.generate(wanted, "critic", step)
+            real, real_aspects = self.batches.real(step)
+            seen_real = _show(game, real, real_aspects, "real", step)
+            seen_fake = _show(game, fakes.images, fakes.aspects, "fake", step)
+            loss, logs = _critic_loss(game, step, seen_real, seen_fake)
+            beside, more = _auxiliary_losses(self, game, step, (real, real_aspects), fakes)
+        return {"critic": loss, **beside}, {**logs, **more}
+
+
+class GeneratorPhase(Phase):
+    """Trains the generator, and what conditioning declares on the critic's side (InfoGAN's Q)."""
+
+    def __init__(
+        self, game: Game, batches: Batches, groups: Sequence[Group], interval: int = 1
+    ) -> None:
+        super().__init__("generator", groups, interval)
+        self.game = game
+        self.batches = batches
+
+    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
+        """Return the generator's loss; the critic's weights are outside the graph."""
+        game = self.game
+        with game.chance(self.name, step), game.frozen_for_generator():
+            wanted = self.batches.fake_aspects("generator", step)
+            fakes = game.generate(wanted, "generator", step)
+            seen = _show(game, fakes.images, fakes.aspects, "generator", step)
+            real = None
+            if game.parts.objective.real_in_generator:
+                with torch.no_grad():
+                    real = _show(game, *self.batches.real(step), "real", step).output
+            return _generator_losses(game, step, fakes, seen, real)
+
+
+class BothPhase(Phase):
+    """Updates critic, auxiliaries and generator at once, from one forward pass of each."""
+
+    def __init__(self, game: Game, batches: Batches, groups: Sequence[Group]) -> None:
+        super().__init__("both", groups)
+        self.game = game
+        self.batches = batches
+
+    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
+        """Return all losses; each group's gradients are taken through its own parameters only."""
+        game = self.game
+        with game.chance(self.name, step):
+            wanted = self.batches.fake_aspects("generator", step)
+            fakes = game.generate(wanted, "generator", step)
+            real, real_aspects = self.batches.real(step)
+            seen_real = _show(game, real, real_aspects, "real", step)
+            seen_fake = _show(game, fakes.images, fakes.aspects, "fake", step)
+            loss, logs = _critic_loss(game, step, seen_real, seen_fake)
+            compared = _detached(seen_real.output) if _compares(game) else None
+            losses, more = _generator_losses(game, step, fakes, seen_fake, compared)
+            detached = Fakes(fakes.images.detach(), fakes.aspects, fakes.latent.detach())
+            beside, rest = _auxiliary_losses(self, game, step, (real, real_aspects), detached)
+        return {"critic": loss, **losses, **beside}, {**logs, **more, **rest}
+
+
+def _compares(game: Game) -> bool:
+    return game.parts.objective.real_in_generator
+
+
+def _show(game: Game, images: Tensor, aspects: AspectValues, purpose: str, step: int) -> Seen:
+    shown, carried = game.augment(images, aspects, purpose, step)
+    return Seen(shown, carried, game.judge(shown, carried))
+
+
+def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor, Logs]:
+    loss, game.state["objective"], logs = game.parts.objective.critic_loss(
+        real.output, fake.output, game.state["objective"]
+    )
+    term, more = game.parts.conditioning.critic_terms(
+        game.context, game.head_map, real.output, fake.output, real.aspects, fake.aspects
+    )
+    if term is not None:
+        loss = loss + term
+    logs = {**logs, **more}
+    for i, penalty in _due(game, "critic", step):
+        context = PenaltyContext(
+            network=lambda images: game.judge(images, real.aspects),
+            stream=game.numbers(f"penalty.{i}", step),
+            real=real.images.detach() if "inputs" in penalty.needs else None,
+            fake=fake.images.detach() if "inputs" in penalty.needs else None,
+            parameters=game.critic_parameters if "parameters" in penalty.needs else (),
+            real_output=real.output if "outputs" in penalty.needs else None,
+            fake_output=fake.output if "outputs" in penalty.needs else None,
+        )
+        loss = loss + _apply(game, i, penalty, context, logs)
+    return loss, logs
+
+
+def _generator_losses(
+    game: Game, step: int, fakes: Fakes, seen: Seen, real: CriticOutput | None
+) -> tuple[dict[str, Tensor], Logs]:
+    conditioning = game.parts.conditioning
+    loss, game.state["objective"], logs = game.parts.objective.generator_loss(
+        real, seen.output, game.state["objective"]
+    )
+    weight = conditioning.adversarial_weight()
+    loss = loss if weight == 1.0 else weight * loss
+    term, more = conditioning.generator_terms(
+        game.context,
+        game.auxiliary_map,
+        game.head_map,
+        fakes.images,
+        seen.output,
+        fakes.aspects,
+        fakes.latent,
+    )
+    logs = {**logs, **more}
+    losses = {}
+    if term is not None:
+        loss = loss + term
+        if game.trained_by_generator:
+            losses[GENERATOR_HEADS] = term
+    for i, penalty in _due(game, "generator", step):
+        context = PenaltyContext(
+            network=lambda images: game.judge(images, fakes.aspects),
+            stream=game.numbers(f"penalty.{i}", step),
+            fake=fakes.images,
+            parameters=list(game.generator.parameters()) if "parameters" in penalty.needs else (),
+            latents=fakes.latent if "latents" in penalty.needs else None,
+            fake_output=seen.output if "outputs" in penalty.needs else None,
+        )
+        loss = loss + _apply(game, i, penalty, context, logs)
+    return {**losses, "generator": loss}, logs
+
+
+def _due(game: Game, player: Player, step: int) -> list[tuple[int, Penalty]]:
+    """The penalties of a player that fall on this step, with their places."""
+    return [
+        (i, p)
+        for i, p in enumerate(game.parts.penalties)
+        if p.player == player and step % p.interval == 0
+    ]
+
+
+def _apply(game: Game, i: int, penalty: Penalty, context: PenaltyContext, logs: Logs) -> Tensor:
+    value, game.state["penalties"][i], more = penalty(context, game.state["penalties"][i])
+    logs.update(more)
+    return value if penalty.interval == 1 else penalty.interval * value
+
+
+def _auxiliary_losses(
+    phase: Phase,
+    game: Game,
+    step: int,
+    real: tuple[Tensor, AspectValues],
+    fakes: Fakes,
+) -> tuple[dict[str, Tensor], Logs]:
+    """One loss, given to every auxiliary's group."""
+    names = [g.name for g in phase.groups if g.name.startswith(AUXILIARY)]
+    if not names:
+        return {}, {}
+    images, aspects = real
+    if game.parts.auxiliary_augment is not None:
+        numbers = game.numbers("augment.auxiliary", step)
+        images, aspects = game.parts.auxiliary_augment(
+            images, aspects, game.context.schema, numbers
+        )
+    conditioning = game.parts.conditioning
+    loss, logs = conditioning.auxiliary_loss(
+        game.context,
+        game.auxiliary_map,
+        images,
+        fakes.images if conditioning.auxiliary_sees_fake() else None,
+        aspects,
+        fakes.aspects,
+    )
+    return ({} if loss is None else dict.fromkeys(names, loss)), logs
+
+
+def _detached(output: CriticOutput) -> CriticOutput:
+    return CriticOutput(
+        output.value.detach(),
+        output.kind,
+        None if output.features is None else output.features.detach(),
+        None if output.embedding is None else output.embedding.detach(),
+    )

@@ -1,0 +1,122 @@
+"""An image is a function of (seed, id, aspects), and truncation keeps to its rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from augmint.aspects.base import Schema
+from augmint.aspects.category import Category
+from augmint.conditioning.base import ConditioningContext
+from augmint.core.errors import UsageError
+from augmint.core.types import Sampler
+from augmint.minting.sampler import CompletingSampler, GanSampler
+
+IDS = np.arange(100, 170)
+LABELS = torch.from_numpy(IDS % 3)
+
+
+def test_it_keeps_the_protocols(generator: Any, one_hot: Any, context: Any) -> None:
+    sampler = GanSampler(generator, one_hot, context)
+    assert isinstance(sampler, Sampler)
+    assert isinstance(sampler, CompletingSampler)
+    images = sampler.sample({"label": LABELS}, IDS, 1)
+    assert (images.dtype, images.shape) == (np.uint8, (70, 1, 8, 8))
+    assert images.std() > 10
+
+
+def test_an_image_does_not_depend_on_its_batch(generator: Any, one_hot: Any, context: Any) -> None:
+    sampler = GanSampler(generator.train(), one_hot, context, chunk=16)
+    whole = sampler.sample({"label": LABELS}, IDS, 1)
+    assert np.array_equal(whole, sampler.sample({"label": LABELS}, IDS, 1))
+    order = np.random.default_rng(0).permutation(len(IDS))
+    shuffled = sampler.sample({"label": LABELS[order]}, IDS[order], 1)
+    assert np.array_equal(shuffled, whole[order])
+    for row in (0, 33, 69):
+        alone = sampler.sample({"label": LABELS[row : row + 1]}, IDS[row : row + 1], 1)
+        assert np.array_equal(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_other_chunks_differ_by_rounding_at_most(
+    generator: Any, one_hot: Any, context: Any, chunk: int
+) -> None:
+    one = GanSampler(generator, one_hot, context, chunk=16).sample({"label": LABELS}, IDS, 1)
+    two = GanSampler(generator, one_hot, context, chunk=chunk).sample({"label": LABELS}, IDS, 1)
+    # float32 rounding, about 1e-6 of the range, moves a level only within 1e-6 x 127 of its border
+    difference = np.abs(one.astype(int) - two.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002
+
+
+def test_seed_id_and_label_each_change_the_image(
+    generator: Any, one_hot: Any, context: Any
+) -> None:
+    sampler = GanSampler(generator, one_hot, context)
+    first = sampler.sample({"label": LABELS}, IDS, 1)
+    for aspects, ids, seed in [
+        ({"label": LABELS}, IDS, 2),
+        ({"label": LABELS}, IDS + 1000, 1),
+        ({"label": (LABELS + 1) % 3}, IDS, 1),
+    ]:
+        other = sampler.sample(aspects, ids, seed)
+        assert (np.abs(first.astype(int) - other).reshape(70, -1).max(1) > 0).all()
+
+
+@pytest.mark.parametrize("tau", [0.25, 1.0])
+def test_truncated_entries_are_normal_given_that_they_lie_within(
+    generator: Any, one_hot: Any, context: Any, tau: float
+) -> None:
+    from scipy import stats
+
+    sampler = GanSampler(generator, one_hot, context, truncation=tau)
+    ids = np.arange(3000)
+    labels = torch.from_numpy(ids % 3)
+    latent = sampler.latents({"label": labels}, ids, 5)
+    z = latent[:, 3:].flatten().numpy().astype(np.float64)
+    assert np.abs(z).max() <= tau
+    # p-value of a correct sampler is uniform; the seed is fixed
+    assert stats.kstest(z, stats.truncnorm(-tau, tau).cdf).pvalue > 1e-3
+    assert torch.equal(latent[:, :3], context.schema["label"].encode(labels))
+    free = GanSampler(generator, one_hot, context).latents({"label": labels}, ids, 5)
+    inside = free[:, 3:].abs() <= tau
+    assert torch.equal(latent[:, 3:][inside], free[:, 3:][inside])
+
+
+@pytest.mark.parametrize("option", [{"chunk": 0}, {"truncation": 0.0}, {"truncation": -1.0}])
+def test_options_out_of_range(
+    generator: Any, one_hot: Any, context: Any, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError):
+        GanSampler(generator, one_hot, context, **option)
+
+
+def test_open_aspects_come_from_rows_of_the_same_class(generator: Any, one_hot: Any) -> None:
+    schema = Schema((Category("label", ("ant", "bee", "cat")), Category("age", ("old", "young"))))
+    context = ConditioningContext(schema, (1, 8, 8), 6)
+    bank = {"label": np.array([0, 0, 1, 1, 2]), "age": np.array([0, 1, 1, 1, 0])}
+    sampler = GanSampler(generator, one_hot, context, bank=bank)
+    ids = np.arange(600)
+    values = sampler.complete({"label": torch.from_numpy(ids % 3)}, ids, 1)
+    assert (values["age"][ids % 3 == 1] == 1).all()
+    assert (values["age"][ids % 3 == 2] == 0).all()
+    share = float((values["age"][ids % 3 == 0] == 0).float().mean())
+    assert abs(share - 0.5) < 5 * 0.5 / 200**0.5  # five standard errors
+    again = sampler.complete({"label": torch.tensor([0])}, np.array([300]), 1)
+    assert again["age"][0] == values["age"][300]
+    with pytest.raises(UsageError, match="no row"):
+        GanSampler(generator, one_hot, context, bank={k: v[:4] for k, v in bank.items()}).complete(
+            {"label": torch.tensor([2])}, np.array([0]), 1
+        )
+    with pytest.raises(UsageError, match="aspect age"):
+        GanSampler(generator, one_hot, context).sample(
+            {"label": torch.tensor([0])}, np.array([0]), 1
+        )
+
+
+def test_rows_must_agree(generator: Any, one_hot: Any, context: Any) -> None:
+    with pytest.raises(UsageError, match="one value"):
+        GanSampler(generator, one_hot, context).sample({"label": LABELS[:3]}, IDS, 1)

@@ -1,0 +1,166 @@
+"""Shared parts against plain compositions, closed forms and double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augmint.core import streams
+from augmint.networks.blocks import (
+    InstanceNorm,
+    SpectralConv2d,
+    SpectralLinear,
+    UpsampleConv,
+    initialise,
+    instance_norm,
+)
+from augmint.networks.stochastic import GaussianNoise, MinibatchDiscrimination
+
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+def normal(*shape: int, purpose: str = "x") -> Tensor:
+    count = torch.Size(shape[1:]).numel()
+    return streams.stream(3, purpose, ids=shape[0]).normal(count).reshape(shape)
+
+
+@pytest.mark.parametrize("memory", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 7)])
+def test_folded_upsampling_equals_upsampling_then_convolution(
+    size: tuple[int, int], memory: torch.memory_format
+) -> None:
+    with streams.scope(0, "weights"):
+        layer = UpsampleConv(5, 6).to(memory_format=memory)
+    nn.init.normal_(layer.bias)
+    results = []
+    for folded in (True, False):
+        layer.folded = folded
+        images = normal(3, 5, *size).contiguous(memory_format=memory).requires_grad_()
+        output = layer(images)
+        weights = normal(*output.shape, purpose="weights")
+        gradients = torch.autograd.grad(
+            (output * weights).sum(), [images, layer.weight, layer.bias]
+        )
+        results.append((output, *gradients))
+    assert results[0][0].shape == (3, 6, 2 * size[0], 2 * size[1])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_folded_upsampling_is_exact_in_double_precision() -> None:
+    layer = UpsampleConv(3, 2).double()
+    images = normal(2, 3, 4, 6).double()
+    folded = layer(images)
+    layer.folded = False
+    torch.testing.assert_close(folded, layer(images), atol=1e-13, rtol=1e-13)
+
+
+def formula(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    mean = images.mean((2, 3), keepdim=True)
+    variance = (images - mean).square().mean((2, 3), keepdim=True)
+    unit = (images - mean) / (variance + 1e-5).sqrt()
+    return unit * weight[:, None, None] + bias[:, None, None]
+
+
+@pytest.mark.parametrize("memory", FORMATS)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_instance_norm_and_its_gradients_match_the_formula(
+    batch: int, memory: torch.memory_format
+) -> None:
+    arguments = [normal(batch, 8, 6, 5), normal(1, 8)[0], normal(1, 8, purpose="b")[0]]
+    upstream = normal(batch, 8, 6, 5, purpose="upstream")
+    exact = [a.double().requires_grad_() for a in arguments]
+    expected = formula(*exact)
+    expected_gradients = torch.autograd.grad(expected, exact, upstream.double())
+    arguments[0] = arguments[0].contiguous(memory_format=memory)
+    single = [a.requires_grad_() for a in arguments]
+    output = instance_norm(*single)
+    gradients = torch.autograd.grad(output, single, upstream.contiguous(memory_format=memory))
+    torch.testing.assert_close(output.double(), expected, atol=1e-5, rtol=1e-5)
+    for found, wanted in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(found.double(), wanted, atol=2e-5, rtol=1e-5)
+
+
+def test_instance_norm_module_starts_as_plain_normalisation() -> None:
+    images = normal(2, 3, 5, 5)
+    torch.testing.assert_close(InstanceNorm(3)(images), F.instance_norm(images))
+
+
+@pytest.mark.parametrize("layer", [SpectralConv2d(3, 8, 4, 2, 1), SpectralLinear(20, 9)])
+def test_spectral_layers_reach_norm_one(layer: nn.Module) -> None:
+    initialise(layer)
+    layer.settle(300)  # type: ignore[operator]
+    layer.eval()
+    with torch.no_grad():
+        weight = layer.normalised_weight()  # type: ignore[operator]
+    largest = torch.linalg.matrix_norm(weight.flatten(1), 2)
+    torch.testing.assert_close(largest, torch.tensor(1.0), atol=1e-4, rtol=0)
+
+
+def test_spectral_gradient_matches_that_of_the_exact_norm() -> None:
+    layer = SpectralLinear(6, 5).double()
+    layer.settle(2000)
+    layer.eval()
+    upstream = normal(5, 6).double()
+    (found,) = torch.autograd.grad((layer.normalised_weight() * upstream).sum(), layer.weight)
+    exact = layer.weight / torch.linalg.matrix_norm(layer.weight, 2)
+    (wanted,) = torch.autograd.grad((exact * upstream).sum(), layer.weight)
+    torch.testing.assert_close(found, wanted, atol=1e-8, rtol=1e-8)
+
+
+def test_spectral_state_is_saved_and_evaluation_leaves_it_alone() -> None:
+    layer = SpectralConv2d(3, 4, 3)
+    images = normal(2, 3, 6, 6)
+    assert "u" in layer.state_dict()
+    layer.eval()
+    before = layer.u.clone()
+    layer(images)
+    assert torch.equal(before, layer.u)
+    layer.train()
+    twin = copy.deepcopy(layer)
+    layer(images)
+    assert not torch.equal(before, layer.u)
+    saved = copy.deepcopy(layer.state_dict())
+    first = layer(images)
+    twin.load_state_dict(saved)
+    assert torch.equal(first, twin(images))
+    assert torch.equal(layer.u, twin.u)
+
+
+def test_two_forwards_before_one_backward_work_with_spectral_norm() -> None:
+    layer = SpectralConv2d(3, 4, 3)
+    (layer(normal(2, 3, 6, 6)).sum() - layer(normal(2, 3, 6, 6, purpose="y")).sum()).backward()
+    assert layer.weight.grad is not None
+
+
+def test_initialise_draws_the_stated_normal() -> None:
+    layer = nn.Linear(400, 400)
+    with streams.scope(1, "init"):
+        initialise(layer)
+    # standard error of a deviation from n draws: sigma / sqrt(2 n) = 3.5e-5; 5 of them
+    assert abs(float(layer.weight.std()) - 0.02) < 1.8e-4
+    assert not layer.bias.any()
+
+
+def test_minibatch_discrimination_matches_the_double_loop() -> None:
+    layer = MinibatchDiscrimination(6, kernels=3, dimensions=2)
+    features = normal(4, 6)
+    m = (features @ layer.weight).view(4, 3, 2)
+    expected = torch.zeros(4, 3)
+    for i in range(4):
+        for j in range(4):
+            expected[i] += torch.exp(-(m[i] - m[j]).abs().sum(1))
+    torch.testing.assert_close(layer(features), torch.cat((features, expected), 1))
+
+
+def test_noise_is_silent_in_evaluation() -> None:
+    layer = GaussianNoise(0.05)
+    images = normal(64, 3, 8, 8)
+    with streams.scope(0, "noise"):
+        noise = layer(images) - images
+    assert abs(float(noise.std()) - 0.05) < 0.002
+    assert layer.eval()(images) is images
