@@ -32,13 +32,13 @@ classifier keeps dropout on when it teaches the generator; here C is then in eva
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from augmint.aspects.base import Aspect
 from augmint.conditioning.base import Conditioning, ConditioningContext
@@ -177,8 +177,7 @@ class Vac(Conditioning):
         latent: Tensor,
     ) -> tuple[Tensor | None, Logs]:
         categories = self._categories(context)
-        with _evaluating(auxiliaries[NAME]) as classifier:
-            logits = classifier(fake)
+        logits = _evaluate(auxiliaries[NAME], fake)
         loss = self._losses(categories, logits, aspects).mean()
         return self.zeta * loss, {"class_loss": loss.detach()}
 
@@ -205,12 +204,17 @@ class Vac(Conditioning):
         return torch.stack(losses).sum(0)
 
 
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[nn.Module]:
+def _evaluate(network: nn.Module, images: Tensor) -> Tensor:
+    """Return `network(images)` in evaluation mode, leaving its modes as they were."""
     modes = [(module, module.training) for module in network.modules()]
+    # The backward pass of batch norm in evaluation reads the running statistics when it runs, and
+    # torch does not notice if they have moved since: with one update of all players that would be
+    # after C's own step, so the forward pass gets copies.
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.eval()
     try:
-        yield network
+        logits: Tensor = functional_call(network, buffers, (images,))
+        return logits
     finally:
         for module, training in modes:
             module.training = training

@@ -265,7 +265,7 @@ def pixel_codes(images: ByteArray) -> npt.NDArray[np.int64]:
     for start in range(0, len(images), 1024):
         block = np.ascontiguousarray(images[start : start + 1024])
         size = int(np.prod(block.shape[1:]))
-        view = memoryview(block.reshape(-1))
+        view = block.reshape(-1).data
         for i in range(0, len(view), size):
             digests += hashlib.blake2b(view[i : i + size], digest_size=16).digest()
     keys = np.frombuffer(bytes(digests), dtype="V16")

@@ -6,7 +6,7 @@
 | 1-bit | 1 channel, 0 or 255 |
 | 16-bit grey, 32-bit integer with values 0…65535 | 1 channel, `round(v * 255 / 65535)` |
 | 16-bit RGB (PNG) | 3 channels, the high byte (what Pillow decodes) |
-| palette | RGB, or RGBA where it has a transparent colour |
+| palette | RGB; grey where every pixel is grey; RGBA where it has a transparent colour |
 | RGB | 3 channels, unchanged |
 | grey or RGB with alpha | RGBA; kept if every image has alpha and one is not opaque, otherwise composited on black: `round(rgb * a / 255)` |
 | CMYK, YCbCr | RGB |
@@ -152,7 +152,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, int]:
     if mode == "1":
         return image.convert("L"), 0
     if mode == "P":
-        return image.convert("RGBA" if "transparency" in image.info else "RGB"), 0
+        return _expanded(image), 0
     if mode in _TO_RGBA:
         return image.convert("LA" if mode == "La" else "RGBA").convert("RGBA"), 0
     if mode in _TO_RGB:
@@ -164,6 +164,15 @@ def _plain(image: Image.Image) -> tuple[Image.Image, int]:
             raise ValueError(f"integer pixels from {low} to {high}, not within 0 to 65535")
         return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8)), high
     raise ValueError(f"pixels of mode {mode} (floating point or another colour space) are refused")
+
+
+def _expanded(image: Image.Image) -> Image.Image:
+    if "transparency" in image.info:
+        return image.convert("RGBA")
+    colour = image.convert("RGB")
+    pixels = np.asarray(colour)
+    grey = bool((pixels[..., :1] == pixels[..., 1:]).all())
+    return colour.getchannel(0) if grey else colour
 
 
 def _chw(image: Image.Image) -> ByteArray:

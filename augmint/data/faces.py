@@ -74,6 +74,9 @@ _HAIR = np.array(
     [[35, 25, 20], [70, 45, 25], [120, 80, 40], [200, 160, 90], [150, 60, 30], [140, 140, 145]],
     np.float32,
 )
+_WHITE = np.array([[250, 250, 250]], np.float32)
+_PUPIL = np.array([[12, 12, 14]], np.float32)
+_THROAT = np.array([[60, 20, 24]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -248,8 +251,10 @@ def _paint(f: _Faces, size: int) -> tuple[ByteArray, ByteArray]:
     w = np.abs(u)  # the face is symmetric: one eye and one brow serve for both
 
     hair = _cover(_ellipse(u, v + 0.16, f.head[:, :1] + 0.1, f.head[:, 1:] + 0.02), f.scale)
-    head = _cover(_ellipse(u, v, f.head[:, :1], f.head[:, 1:]), f.scale)
-    fringe = head * _cover(v + 0.52 + 0.25 * u * u, f.scale)
+    outline = _ellipse(u, v, f.head[:, :1], f.head[:, 1:])
+    head = _cover(outline, f.scale)
+    # wider than the head by more than a pixel, or skin would shine through along the edge
+    fringe = _cover(np.maximum(outline - 0.06, v + 0.52 + 0.25 * u * u), f.scale)
     eye_v = v - f.eye_y
     eyes = _cover(_ellipse(w - f.eye_x, eye_v, f.eye_width, f.eye_height), f.scale)
     side = np.sign(u)
@@ -267,17 +272,17 @@ def _paint(f: _Faces, size: int) -> tuple[ByteArray, ByteArray]:
     lips, inside = _mouth(f, u, v)
 
     shade = 1.0 + f.light[:, :1] * u + f.light[:, 1:] * v
-    canvas = _Canvas(f.colours["ground"], 1.0 + 0.25 * (y / size), size)
+    canvas = _Canvas(f.colours["ground"], (1.0 + 0.25 * (y / size)).astype(np.float32), size)
     canvas.add(hair, f.colours["hair"])
     canvas.add(head, f.colours["skin"], shade)
     canvas.add(fringe, f.colours["hair"])
     canvas.add(0.45 * nose, f.colours["skin"] * 0.45)
-    canvas.add(eyes, np.float32([[250, 250, 250]]))
+    canvas.add(eyes, _WHITE)
     canvas.add(eyes * iris, f.colours["iris"])
-    canvas.add(eyes * pupil, np.float32([[12, 12, 14]]))
+    canvas.add(eyes * pupil, _PUPIL)
     canvas.add(brows, f.colours["hair"] * 0.7)
     canvas.add(lips, f.colours["lips"])
-    canvas.add(inside, np.float32([[60, 20, 24]]))
+    canvas.add(inside, _THROAT)
     masks = np.where(head >= 0.5, np.uint8(1), np.uint8(0))
     masks[eyes >= 0.5] = 2
     masks[np.maximum(lips, inside) >= 0.5] = 3

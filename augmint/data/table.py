@@ -115,7 +115,7 @@ class Table:
         from augmint.data.batch import AnnotatedBatch
 
         chosen = np.asarray(rows, dtype=np.int64).reshape(-1)
-        if len(chosen) and not (0 <= chosen.min() and chosen.max() < len(self)):
+        if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(self)):
             bad = chosen[(chosen < 0) | (chosen >= len(self))][0]
             raise UsageError(f"rows are 0 to {len(self) - 1}", int(bad), "pass rows of this table")
         images = torch.from_numpy(np.asarray(self.images[chosen])).to(device)
@@ -270,7 +270,7 @@ def _check_rows(
                 "convert the values",
             )
         aspect.check(column)
-    rows = np.concatenate([np.asarray(r, np.int64) for r in parts.values()] or [[]])
+    rows = np.concatenate([np.empty(0, np.int64), *(np.asarray(r) for r in parts.values())])
     if set(parts) - set(PARTS) or not np.array_equal(np.sort(rows), np.arange(n)):
         raise DataError(
             f"the parts ({', '.join(PARTS)}) hold every row once",
@@ -293,7 +293,7 @@ def _digest(images: ByteArray, values: Mapping[str, npt.NDArray[Any]], schema: S
     digest = hashlib.sha256(f"{tuple(images.shape)}".encode())
     step = max(1, _BLOCK // max(1, int(np.prod(images.shape[1:]))))
     for start in range(0, len(images), step):
-        digest.update(np.ascontiguousarray(images[start : start + step]))
+        digest.update(np.ascontiguousarray(images[start : start + step]).data)
     for name in sorted(values):
         column = np.ascontiguousarray(values[name])
         digest.update(f"{name} {column.dtype.str} {column.shape}".encode())

@@ -17,8 +17,7 @@ Moments are computed once for each image; only the products f g are computed for
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -40,23 +39,26 @@ MEASURES = ("mse", "rmse", "mae", "uqi", "ssim")
 Window = Literal["uniform", "gaussian"]
 C1, C2 = 0.01**2, 0.03**2
 UQI_SIDE, UNIFORM_SIDE, GAUSSIAN_SIDE, GAUSSIAN_SD = 8, 7, 11, 1.5
-ELEMENTS = 1 << 22
-"""Values of one intermediate array: bounds memory at some hundred MB."""
+ELEMENTS = 1 << 17
+"""Values of one intermediate array: bounds memory, and keeps it in the processor's cache."""
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """Window means and variances `(N, C, h, w)` of images, and how windows are weighed."""
+class _Taps:
+    """A separable window: its weights along one axis, whether all are 1, which covariance."""
 
-    taps: Tensor
+    line: Tensor
+    box: bool
     sample: bool
-    mean: Tensor
-    variance: Tensor
 
     @property
     def correction(self) -> float:
-        count = len(self.taps) ** 2
+        count = len(self.line) ** 2
         return count / (count - 1.0) if self.sample else 1.0
+
+
+Measure = Callable[["Tensor", "Tensor", "Tensor", "Tensor"], "Tensor"]
+"""Means of f and of g, sum of variances, covariance; window by window."""
 
 
 def all_pairs(
@@ -80,10 +82,12 @@ def all_pairs(
             f"{first.shape[1:]} and {second.shape[1:]}",
             "resize one of them",
         )
-    n, m = len(first), len(second)
-    index = np.arange(n * m, dtype=np.int64)
-    found = _compare(first, second, index // max(m, 1), index % max(m, 1), window)
-    return {name: values.reshape(n, m) for name, values in found.items()}
+    f, g = (torch.from_numpy(np.array(x)).double() for x in (first, second))
+    mse, mae = _all_differences(f / 255.0, g / 255.0)
+    uqi = _all_windows(f, g, _box(), _uqi)
+    ssim = _all_windows(f, g, _window(window), _ssim)
+    found = {"mse": mse, "rmse": mse.sqrt(), "mae": mae, "uqi": uqi, "ssim": ssim}
+    return {name: values.numpy() for name, values in found.items()}
 
 
 def compare_pairs(
@@ -108,7 +112,7 @@ def compare_pairs(
             f"{pairs.min()} to {pairs.max()}",
             "pass rows of these images",
         )
-    return _compare(images, images, pairs[:, 0], pairs[:, 1], window)
+    return _compare(images, pairs, window)
 
 
 def sample_pairs(labels: IntArray, pairs: int, seed: int) -> tuple[IntArray, IntArray]:
@@ -177,85 +181,122 @@ def pairwise_diversity(
     }
 
 
-def _compare(
-    first: ByteArray, second: ByteArray, left: IntArray, right: IntArray, window: Window
-) -> dict[str, FloatArray]:
-    # grey levels stay integers: window sums are exact, so blank windows are recognised exactly
-    a = torch.from_numpy(np.array(first)).double()
-    b = a if second is first else torch.from_numpy(np.array(second)).double()
-    taps, sample = _window(window)
-    box = torch.ones(UQI_SIDE, dtype=torch.float64)
-    moments = [(_moments(x, box, False), _moments(x, taps, sample)) for x in (a, b)]
+def _compare(images: ByteArray, pairs: IntArray, window: Window) -> dict[str, FloatArray]:
+    used, where = np.unique(pairs, return_inverse=True)
+    # grey levels stay integers: box sums are exact, so blank windows are recognised exactly
+    grey = torch.from_numpy(np.array(images[used])).double()
+    index = torch.from_numpy(where.reshape(pairs.shape))
+    kinds = ((_box(), _uqi), (_window(window), _ssim))
+    moments = [_moments(grey, taps) for taps, _ in kinds]
     found: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
-    for part in _chunks(len(left), a[0].numel() if len(a) else 1):
-        i, j = torch.from_numpy(left[part].copy()), torch.from_numpy(right[part].copy())
-        f, g = a[i], b[j]
+    for part in _chunks(len(pairs), grey[0].numel() if len(grey) else 1):
+        i, j = index[part, 0], index[part, 1]
+        f, g = grey[i], grey[j]
         difference = (f - g) / 255.0
         mse = difference.square().flatten(1).mean(1)
         found["mse"].append(mse)
         found["rmse"].append(mse.sqrt())
         found["mae"].append(difference.abs().flatten(1).mean(1))
         product = f * g
-        found["uqi"].append(_uqi(product, moments[0][0], moments[1][0], i, j))
-        found["ssim"].append(_ssim(product, moments[0][1], moments[1][1], i, j))
+        for name, (taps, measure), (mean, variance) in zip(
+            ("uqi", "ssim"), kinds, moments, strict=True
+        ):
+            covariance = (_filter(product, taps.line) - mean[i] * mean[j]) * taps.correction
+            value = measure(mean[i], mean[j], variance[i] + variance[j], covariance)
+            found[name].append(value.flatten(1).mean(1))
     return {
         name: torch.cat(parts).numpy() if parts else np.zeros(0) for name, parts in found.items()
     }
 
 
-def _uqi(product: Tensor, of_f: _Moments, of_g: _Moments, i: Tensor, j: Tensor) -> Tensor:
-    mean_f, mean_g = of_f.mean[i], of_g.mean[j]
-    means = mean_f * mean_g
-    covariance = _filter(product, of_f.taps) - means
-    variances = of_f.variance[i] + of_g.variance[j]
+def _all_differences(f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = f.flatten(1), g.flatten(1)
+    mae = torch.cdist(a, b, p=1.0) / a.shape[1]
+    mse = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square() / a.shape[1]
+    return mse, mae
+
+
+def _all_windows(f: Tensor, g: Tensor, taps: _Taps, measure: Measure) -> Tensor:
+    """Return the mean over windows for all pairs `(n, m)`: covariances are matrix products."""
+    n, m = len(f), len(g)
+    side = len(taps.line)
+    weights = (taps.line[:, None] * taps.line).flatten()
+    weights = weights / weights.sum()
+    (mean_f, variance_f), (mean_g, variance_g) = _moments(f, taps), _moments(g, taps)
+    total = torch.zeros(n, m, dtype=torch.float64)
+    count = 0
+    # box sums of integers are exact in float32, at twice the speed
+    precision = torch.float32 if taps.box else torch.float64
+    for channel in range(f.shape[1]):
+        flat = [x[:, channel].flatten(1).T for x in (mean_f, variance_f, mean_g, variance_g)]
+        rows, columns = (
+            F.unfold(x[:, channel : channel + 1].to(precision), side).permute(2, 0, 1)
+            for x in (f, g)
+        )
+        for part in _chunks(len(rows), n * m):
+            left = rows[part] if taps.box else rows[part] * weights
+            product = (left @ columns[part].transpose(1, 2)).double()
+            product = product.div_(side**2) if taps.box else product
+            a, va, b, vb = (x[part] for x in flat)
+            a, b = a[:, :, None], b[:, None, :]
+            covariance = product.sub_(a * b).mul_(taps.correction)
+            total += measure(a, b, va[:, :, None] + vb[:, None, :], covariance).sum(0)
+        count += len(rows)
+    return total / count
+
+
+def _uqi(mean_f: Tensor, mean_g: Tensor, variances: Tensor, covariance: Tensor) -> Tensor:
     squares = mean_f.square() + mean_g.square()
-    one = torch.ones_like(means)
-    light = torch.where(squares > 0, 2.0 * means / squares.where(squares > 0, one), one)
-    shape = torch.where(variances > 0, 2.0 * covariance / variances.where(variances > 0, one), one)
-    return (light * shape).flatten(1).mean(1)
+    light = (2.0 * mean_f * mean_g).div_(squares.where(squares > 0, 1.0)).where(squares > 0, 1.0)
+    spread = variances > 0
+    shape = (2.0 * covariance).div_(variances.where(spread, 1.0)).where(spread, 1.0)
+    return light.mul_(shape)
 
 
-def _ssim(product: Tensor, of_f: _Moments, of_g: _Moments, i: Tensor, j: Tensor) -> Tensor:
-    mean_f, mean_g = of_f.mean[i], of_g.mean[j]
-    means = mean_f * mean_g
-    covariance = (_filter(product, of_f.taps) - means) * of_f.correction
+def _ssim(mean_f: Tensor, mean_g: Tensor, variances: Tensor, covariance: Tensor) -> Tensor:
     c1, c2 = C1 * 255.0**2, C2 * 255.0**2
-    above = (2.0 * means + c1) * (2.0 * covariance + c2)
-    squares = mean_f.square() + mean_g.square()
-    below = (squares + c1) * (of_f.variance[i] + of_g.variance[j] + c2)
-    return (above / below).flatten(1).mean(1)
+    above = (2.0 * mean_f * mean_g).add_(c1).mul_((2.0 * covariance).add_(c2))
+    below = (mean_f.square() + mean_g.square()).add_(c1).mul_(variances + c2)
+    return above.div_(below)
 
 
-def _window(window: Window) -> tuple[Tensor, bool]:
+def _box() -> _Taps:
+    return _Taps(torch.ones(UQI_SIDE, dtype=torch.float64), box=True, sample=False)
+
+
+def _window(window: Window) -> _Taps:
     if window == "uniform":
-        return torch.ones(UNIFORM_SIDE, dtype=torch.float64), True
+        return _Taps(torch.ones(UNIFORM_SIDE, dtype=torch.float64), box=True, sample=True)
     reach = GAUSSIAN_SIDE // 2
     steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    return torch.exp(-steps.square() / (2.0 * GAUSSIAN_SD**2)), False
+    line = torch.exp(-steps.square() / (2.0 * GAUSSIAN_SD**2))
+    return _Taps(line, box=False, sample=False)
 
 
-def _moments(images: Tensor, taps: Tensor, sample: bool) -> _Moments:
+def _moments(images: Tensor, taps: _Taps) -> tuple[Tensor, Tensor]:
+    """Return window means and variances `(N, C, h, w)`."""
     means, variances = [], []
-    for part in _chunks(len(images), images[0].numel() if len(images) else 1):
-        mean = _filter(images[part], taps)
+    for part in _chunks(len(images), images[0].numel()):
+        mean = _filter(images[part], taps.line)
         means.append(mean)
-        variances.append((_filter(images[part].square(), taps) - mean.square()).clamp_min(0.0))
-    plain = _Moments(taps, sample, torch.cat(means), torch.cat(variances))
-    return _Moments(taps, sample, plain.mean, plain.variance * plain.correction)
+        variances.append((_filter(images[part].square(), taps.line) - mean.square()).clamp_min(0))
+    return torch.cat(means), torch.cat(variances) * taps.correction
 
 
-def _filter(images: Tensor, taps: Tensor) -> Tensor:
+def _filter(images: Tensor, line: Tensor) -> Tensor:
     """Return the weighted window means, windows wholly inside, `(N, C, H - s + 1, W - s + 1)`."""
-    channels = images.shape[1]
-    summed = images
-    for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
-        kernel = taps.view(shape).repeat(channels, 1, 1, 1)
-        summed = F.conv2d(summed, kernel, groups=channels)
-    return summed / float(taps.sum()) ** 2
+    # shifted sums: convolution in float64 has no fast kernel on a CPU
+    for dim in (2, 3):
+        length = images.shape[dim] - len(line) + 1
+        summed = images.narrow(dim, 0, length) * line[0]
+        for k in range(1, len(line)):
+            summed.add_(images.narrow(dim, k, length), alpha=float(line[k]))
+        images = summed
+    return images / float(line.sum()) ** 2
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:
-    step = max(1, math.ceil(ELEMENTS / size) // 8)
+    step = max(1, ELEMENTS // size)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 

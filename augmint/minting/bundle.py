@@ -58,6 +58,7 @@ GENERATOR, JUDGE, FEATURES, ASPECTS = "generator", "judge", "features", "aspects
 FILES = (GENERATOR, JUDGE, FEATURES, ASPECTS)
 _LARGEST_DESCRIPTION = 16 * 2**20  # bytes
 _LARGEST_SIDE = 4096
+_BLOCK = 256
 _ANSWER = "make the bundle again (augmint train)"
 
 
@@ -204,8 +205,9 @@ class Bundle:
             return None
 
         def tell(images: ByteArray) -> np.ndarray:
-            nearest_training = [distances(row[None], features).min() for row in judge(images)]
-            return np.asarray(nearest_training) < bound
+            rows = judge(images)
+            blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
+            return np.concatenate([distances(b, features).min(1) for b in blocks]) < bound
 
         return tell
 

@@ -1,0 +1,9 @@
+"""Recipes: published experiments as complete configurations, one file per paper or experiment.
+
+Base: `base.Recipe` (configure, deviations, run) and `base.run_recipe`, which writes `result.json`,
+`config.yaml`, pictures and a report. Shared: `measuring` (label truth, distances with floors,
+diversity). Members: `vac` (VAC+GAN on MNIST).
+
+To add one: a frozen dataclass in a new module, decorated with `@RECIPES.register("name")`, that
+says what it expects from the paper, where it deviates, and has a debug version of some seconds.
+"""

@@ -82,7 +82,7 @@ class VacMnist(Recipe[VacConfig]):
             auxiliary_augment=None,
             latent_dim=10,
             batch=16,
-            steps=120 if debug else _EPOCHS * _MNIST_IMAGES // 16,
+            steps=60 if debug else _EPOCHS * _MNIST_IMAGES // 16,
             generator_rate=2e-4,
             critic_rate=2e-4,
             auxiliary_rate=1e-3,
@@ -92,7 +92,7 @@ class VacMnist(Recipe[VacConfig]):
             fake_aspects="batch" if released else "balanced",
         )
         if debug:
-            judge = TaskConfig(network={"name": "small-cnn", "channels": 8}, steps=150)
+            judge = TaskConfig(network={"name": "small-cnn", "channels": 8}, steps=100)
             return VacConfig(gan, Measuring(judge, "none", 30, 20, 100), size=(16, 16))
         return VacConfig(gan, Measuring(TaskConfig(steps=4000)))
 
@@ -104,6 +104,7 @@ class VacMnist(Recipe[VacConfig]):
             "images lie in [-1, 1], not [0, 1): critic and classifier see 2x - 1",
             "rates are constant over the 55 epochs shown; the program lowers them after epoch 500",
             "the classifier has dropout off where it teaches the generator",
+            "latents are drawn over their whole range; the samples shown have magnitudes above 0.3",
         ]
         if variant == "text":
             told.append("batch size and number of epochs are the program's: the text has none")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from augmint.studies.verdict import (
     sentence,
 )
 
+if TYPE_CHECKING:
+    from augmint.studies.study import StudyConfig
+
 SECONDARY = ("balanced_accuracy", "macro_f1", "nll", "ece", "worst_class")
 ARROW_MINIMUM = 20
 """No arrow for a class with fewer test images than this."""
@@ -39,7 +42,7 @@ class StudyValues:
         levels: labelled images a class to the baseline's values at that number, one a seed.
         pilots: one value a pilot seed.
         mints, diagnoses, generators: one value a seed.
-        policies: one value a candidate.
+        policy: what was chosen, and the scores of all candidates.
     """
 
     arms: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -48,7 +51,7 @@ class StudyValues:
     mints: Sequence[Mapping[str, Any]]
     diagnoses: Sequence[Mapping[str, Any]]
     generators: Sequence[Mapping[str, Any]]
-    policies: Sequence[Mapping[str, Any]]
+    policy: Mapping[str, Any]
 
 
 def accuracies(values: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -230,21 +233,70 @@ def copying(values: StudyValues) -> dict[str, Any]:
     }
 
 
-def power(values: StudyValues, seeds: int) -> dict[str, Any]:
-    """Return the smallest effect the study could detect, from its pilot."""
-    differences = np.array([p["difference"] for p in values.pilots])
+def power(pilots: Sequence[Mapping[str, Any]], seeds: int) -> dict[str, Any]:
+    """Return the smallest effect that `seeds` repetitions could detect, from the pilots."""
+    differences = np.array([p["difference"] for p in pilots])
     # classic against repeat has mean 0 by design, so its spread is taken about 0
     sd = float(np.sqrt(np.mean(differences**2)))
     mde = 100.0 * minimum_detectable_effect(sd, seeds)
-    sd *= 100.0
     return {
         "mde": mde,
-        "pilot_sd": sd,
+        "pilot_sd": 100.0 * sd,
         "pilot_seeds": len(differences),
         "text": (
             f"with {seeds} seeds an effect of {mde:.2f} points would be found with 80 % power "
-            f"(spread of {len(differences)} pilot differences of classic against repeat: {sd:.2f})"
+            f"(spread of {len(differences)} pilot differences of classic against repeat: "
+            f"{100.0 * sd:.2f} points)"
         ),
+    }
+
+
+def curation(values: StudyValues) -> dict[str, Any]:
+    """Return what was drawn, kept and rejected over all seeds."""
+    rows = [m["curation"] for m in values.mints]
+    reasons = {r: sum(c["rejected"].get(r, 0) for c in rows) for r in rows[0]["rejected"]}
+    return {
+        **{k: sum(c[k] for c in rows) for k in ("requested", "drawn", "accepted")},
+        "rejected": reasons,
+        "threshold": rows[0]["threshold"],
+        "shortfall": [c["shortfall"] for c in rows if c["shortfall"]],
+    }
+
+
+def diversity(values: StudyValues) -> dict[str, Any]:
+    """Return each measure within and between classes, minted beside real."""
+    mean = mean_of([d["diversity"] for d in values.diagnoses])
+    return {
+        kind: {
+            measure: {"minted": value, "real": mean["real"].get(kind, {}).get(measure)}
+            for measure, value in measures.items()
+        }
+        for kind, measures in mean["minted"].items()
+    }
+
+
+def generator_row(config: StudyConfig, values: StudyValues) -> dict[str, Any]:
+    """Return what was trained, in words and numbers."""
+    gan, first = config.generator, values.generators[0]
+    names = {
+        axis: spec if isinstance(spec, str) else str(spec.get("name"))
+        for axis, spec in (
+            ("generator", gan.generator),
+            ("critic", gan.critic),
+            ("objective", gan.objective),
+            ("conditioning", gan.conditioning),
+        )
+    }
+    return {
+        **names,
+        "text": (
+            f"{names['generator']} against {names['critic']}, {names['objective']} objective, "
+            f"conditioning {names['conditioning']}, {gan.steps} steps of {gan.batch}"
+        ),
+        "steps": gan.steps,
+        "parameters": first["parameters"],
+        "losses": first["logs"],
+        "stopped": [g["stopped"] for g in values.generators],
     }
 
 

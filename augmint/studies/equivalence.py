@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from augmint.core.types import FloatArray
 
 FEWEST_LEVELS = 3
-_EXPONENTS = np.linspace(0.02, 2.0, 100)
-_GOLDEN = (5**0.5 - 1) / 2
+_EXPONENTS = (0.02, 2.0)  # a smaller c cannot be told from a logarithm
+_GRID, _ZOOMS = 101, 6  # each zoom narrows the exponent fifty times
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fit_power_law(n: npt.ArrayLike, errors: npt.ArrayLike) -> PowerLaw:
     """Fit the curve by bounded least squares, deterministically and without a starting point.
 
     For each exponent c the best a >= 0 and b >= 0 are exact (a non-negative linear problem of two
-    unknowns); c is searched on a grid over (0, 2] and then by golden section around the best.
+    unknowns); c is searched on a grid over [0.02, 2] and then on ever finer ones around the best.
 
     Args:
         n: `(levels,)` counts of images.
@@ -66,31 +66,25 @@ def fit_power_law(n: npt.ArrayLike, errors: npt.ArrayLike) -> PowerLaw:
     scale = float(np.exp(np.log(counts).mean()))
     logs = np.log(counts / scale)
 
-    def solve(c: float) -> tuple[float, float, float]:
-        return _non_negative(np.exp(-c * logs), values)
-
-    best = int(np.argmin([solve(c)[2] for c in _EXPONENTS]))
-    low = float(_EXPONENTS[max(best - 1, 0)])
-    high = float(_EXPONENTS[min(best + 1, len(_EXPONENTS) - 1)])
-    for _ in range(60):
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        low, high = (low, right) if solve(left)[2] <= solve(right)[2] else (left, high)
-    # golden section never evaluates the ends, where a bound on c may be the optimum
-    c = min((low, (low + high) / 2, high), key=lambda value: solve(value)[2])
-    a, b, _ = solve(c)
-    return PowerLaw(a, b * scale**c, c)
+    low, high = _EXPONENTS
+    for _ in range(_ZOOMS):
+        c = np.linspace(low, high, _GRID)
+        a, b, squares = _non_negative(np.exp(-c[:, None] * logs), values)
+        best = int(squares.argmin())
+        low, high = float(c[max(best - 1, 0)]), float(c[min(best + 1, _GRID - 1)])
+    exponent = float(c[best])
+    return PowerLaw(float(a[best]), float(b[best]) * scale**exponent, exponent)
 
 
-def _non_negative(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
-    """Best `y ≈ a + b x` with a, b >= 0, and its sum of squares."""
-    centred = x - x.mean()
-    b = float(centred @ y / (centred @ centred))
-    a = float(y.mean() - b * x.mean())
-    if b < 0:
-        a, b = float(y.mean()), 0.0
-    elif a < 0:
-        a, b = 0.0, float(x @ y / (x @ x))
-    return a, b, float(((y - a - b * x) ** 2).sum())
+def _non_negative(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Best `y ≈ a + b x` with a, b >= 0, and its sum of squares, for each row of x."""
+    centred = x - x.mean(1, keepdims=True)
+    b = np.maximum(centred @ y / (centred**2).sum(1), 0.0)
+    a = y.mean() - b * x.mean(1)
+    through_zero = np.maximum(x @ y / (x**2).sum(1), 0.0)
+    b = np.where(a < 0, through_zero, b)
+    a = np.maximum(a, 0.0)
+    return a, b, ((y - a[:, None] - b[:, None] * x) ** 2).sum(1)
 
 
 @dataclass(frozen=True)

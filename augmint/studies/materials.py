@@ -96,6 +96,22 @@ def load_minted(folder: Path) -> Minted:
     return Minted(images, values, named["ids"], named["seeds"], scores, (), None)
 
 
+def subset(minted: Minted, rows: IntArray) -> Minted:
+    """Return some rows of minted images; the counts stay those of the whole."""
+    return replace(
+        minted,
+        images=minted.images[rows],
+        values={k: v[rows] for k, v in minted.values.items()},
+        ids=minted.ids[rows],
+        seeds=minted.seeds[rows],
+        scores={k: v[rows] for k, v in minted.scores.items()},
+    )
+
+
+def _nothing(_: Store) -> None:
+    return None
+
+
 def _minted(store: Store, kind: str) -> Minted:
     if store.mint is None:
         raise LookupError("this arm needs the stage that mints among its inputs")
@@ -134,7 +150,7 @@ def _held_back(store: Store) -> Source:
 
 
 MATERIALS: Mapping[str, Callable[[Store], Source | None]] = {
-    "none": lambda store: None,
+    "none": _nothing,
     "curated": lambda store: _as_source(_minted(store, "curated")),
     "raw": lambda store: _as_source(_minted(store, "raw")),
     "shuffled": _shuffled,

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from augmint.core.errors import AugmintError, InterruptedRunError, UsageError, nearest
+from augmint.core.machine import set_allocator
 from augmint.studies.stages import Job, Stage, StageResult, execute, in_order, job, load
 
 GRACE = 20.0
@@ -244,11 +245,11 @@ def work(task: Job) -> Outcome:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    from augmint.core.machine import set_allocator, single_thread
-
-    set_allocator()
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    from augmint.core.machine import single_thread
+
+    # torch's own count, and the pools of the libraries beside it (BLAS of numpy and scipy)
     with single_thread(), threadpool_limits(1):
         yield
 
@@ -280,7 +281,7 @@ def _dask(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
         Client(**({"address": pool.address} if pool.address else here)),
         joblib.parallel_config(backend="dask"),
     ):
-        yield from _parallel(jobs, -1 if pool.address else pool.workers, work)
+        yield from _parallel(jobs, -1 if pool.address else pool.workers, _cluster_work)
 
 
 def _ray(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
@@ -296,7 +297,14 @@ def _ray(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
     register_ray()
     with joblib.parallel_config(backend="ray"):
         # Ray's pool has no generator: outcomes come at the end of a wave
-        yield from _parallel(jobs, -1 if pool.address else pool.workers, work, streaming=False)
+        yield from _parallel(
+            jobs, -1 if pool.address else pool.workers, _cluster_work, streaming=False
+        )
+
+
+def _cluster_work(task: Job) -> Outcome:
+    set_allocator()
+    return work(task)
 
 
 def _missing(extra: str) -> UsageError:
@@ -352,6 +360,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _worker.stop)
     _die_with_parent()
+    set_allocator()
 
 
 def _local_work(task: Job) -> Outcome:

@@ -24,8 +24,8 @@ import inspect
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,9 @@ class Stage:
         inputs: stages that must be committed first.
         data: digest of the data set that the function reads, empty if it reads none.
         cost: relative to other stages; the costly start first and weigh in the time left.
+        roles: what the function calls its inputs, in their order; their names where empty.
+        places: further paths given to the function beside its inputs, such as where the data
+            set lies. They are no part of the key: what they hold is named by `data`.
 
     Raises:
         UsageError: for a name that cannot name a folder, inputs that share a name, or a function
@@ -72,6 +75,8 @@ class Stage:
     inputs: tuple[Stage, ...] = ()
     data: str = ""
     cost: float = 1.0
+    roles: tuple[str, ...] = ()
+    places: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -83,6 +88,10 @@ class Stage:
         names = [stage.name for stage in self.inputs]
         if len(set(names)) < len(names):
             raise UsageError(f"inputs of {self.name} have names of their own", names, "rename one")
+        if self.roles and len(set(self.roles)) != len(self.inputs):
+            raise UsageError(
+                f"{self.name} has one role for each input", self.roles, "name each input once"
+            )
         if not inspect.isfunction(self.function) or self.function.__name__ == "<lambda>":
             raise UsageError(
                 f"the function of {self.name} is a plain function with a name",
@@ -99,6 +108,7 @@ class Stage:
                 "function": _function_name(self.function),
                 "config": to_plain(self.config),
                 "inputs": [[stage.name, stage.key] for stage in self.inputs],
+                "roles": list(self.roles),
                 "data": self.data,
                 "code": [code_digest(), _foreign_code(self.function)],
                 "torch": importlib.metadata.version("torch"),
@@ -235,6 +245,7 @@ class Job:
     config: Any
     inputs: dict[str, Path]
     root: Path
+    places: dict[str, Path] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -254,8 +265,10 @@ class Job:
 
 def job(stage: Stage, root: Path) -> Job:
     """Return the job that makes a stage; its inputs must be committed before it is executed."""
-    inputs = {needed.name: root / needed.label for needed in stage.inputs}
-    return Job(stage.name, stage.key, stage.function, stage.config, inputs, root)
+    roles = stage.roles or tuple(needed.name for needed in stage.inputs)
+    inputs = {r: root / n.label for r, n in zip(roles, stage.inputs, strict=True)}
+    places = dict(stage.places)
+    return Job(stage.name, stage.key, stage.function, stage.config, inputs, root, places)
 
 
 def execute(task: Job) -> StageResult:
@@ -302,7 +315,7 @@ def _make(task: Job) -> None:
     folder.mkdir(parents=True)
     work.mkdir(exist_ok=True)
     start = time.perf_counter()
-    value = to_plain(task.function(task.config, dict(task.inputs), folder, work))
+    value = to_plain(task.function(task.config, {**task.inputs, **task.places}, folder, work))
     record = {
         "name": task.name,
         "key": task.key,

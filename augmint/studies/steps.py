@@ -20,7 +20,7 @@ from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
 from augmint.data.table import Table
 from augmint.metrics.base import Measurement, extract, measure_features
-from augmint.metrics.copying import CopyGate, assess
+from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
 from augmint.minting.bundle import Bundle
@@ -33,6 +33,7 @@ from augmint.studies.materials import (
     real_source,
     save_minted,
     sources_of,
+    subset,
 )
 from augmint.studies.rows import Rows, SplitConfig, draw, labelled_per_class
 from augmint.studies.stages import read_result
@@ -236,19 +237,46 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     training = _chosen(config.training, inputs)
     judge = _train(training, table, [real_source(table, rows.train)])
     judge.save(folder / "judge.safetensors")
-    train, held_out = table.images[rows.train], table.images[rows.held_out]
-    gate = CopyGate(train, held_out)
-    minted = mint(
-        sampler, judge, table.schema, quotas, config.curation, config.seed, False, gate.is_copy
+    minted = mint(sampler, judge, table.schema, quotas, config.curation, config.seed, False)
+    report = assess(
+        table.images[rows.train],
+        table.images[rows.held_out],
+        minted.images,
+        seed=config.seed,
+        held_out_source="real images held out of training",
     )
-    save_minted(minted, folder / "curated")
+    kept = np.setdiff1d(np.arange(len(minted)), np.array(report.flagged, np.int64))
+    save_minted(subset(minted, kept), folder / "curated")
     if config.raw:
         raw = mint(sampler, None, table.schema, quotas, config.curation, config.seed, False)
         save_minted(raw, folder / "raw")
-    report = assess(train, held_out, minted.images, seed=config.seed)
-    value = minted.summary()
-    value["threshold"] = config.curation.threshold
-    return {"curation": value, "copying": report.to_plain()}
+    counts = minted.summary()
+    counts["accepted"] = len(kept)
+    counts["rejected"]["copy"] = len(report.flagged)
+    counts["threshold"] = config.curation.threshold
+    return {"curation": counts, "copying": copying_row(report)}
+
+
+def copying_row(report: CopyingReport) -> Value:
+    """Return a copy check as the report prints it."""
+    return {
+        "recall": report.overall_recall,
+        "recall_by_transform": dict(report.recall),
+        "flagged": len(report.flagged),
+        "share": len(report.flagged) / report.counts["minted"],
+        "minted": report.counts["minted"],
+        "expected_flags": report.expected_flags,
+        "assessed": report.assessed,
+        "alpha": report.alpha,
+        "threshold": report.threshold,
+        "held_out": report.counts["held_out"],
+        "source": report.held_out_source,
+        "nearer_share": report.dcr_share,
+        "authenticity": report.authenticity,
+        "c_t": report.copying_statistic,
+        "p": report.excess_p,
+        "text": report.text(),
+    }
 
 
 @dataclass(frozen=True)
@@ -280,7 +308,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
         ("minted", minted.images, minted.values["label"]),
         ("real", table.images[rows.train], labels[rows.train]),
     ):
-        diversity[name] = pairwise_diversity(images, of, config.pairs, config.seed).to_plain()
+        diversity[name] = pairwise_diversity(np.asarray(images), of, config.pairs, config.seed)
     return {"label_truth": truth, "distribution": distances, "diversity": diversity}
 
 

@@ -174,6 +174,23 @@ def test_generated_images_leave_the_classifier_as_it_was(name: str) -> None:
     assert not frozen.training
 
 
+def test_a_classifier_that_moves_before_the_backward_pass_changes_nothing() -> None:
+    """Simultaneous updates: C's training forward comes between the generator's two passes."""
+    where = context(4)
+    vac = Vac(network="small-cnn")
+    gradients = []
+    for moved in (False, True):
+        auxiliaries = networks(vac, where)
+        fake = draw("fake").requires_grad_()
+        term, _ = vac.generator_terms(
+            where, auxiliaries, {}, fake, OUTPUT, LABELS, torch.zeros(8, 68)
+        )
+        if moved:
+            vac.auxiliary_loss(where, auxiliaries, 9 * draw("real"), None, LABELS, LABELS)
+        gradients += torch.autograd.grad(term, fake)
+    assert torch.equal(*gradients)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     Vac().check(context(4, 2))
     with pytest.raises(IncompatibleError, match="exactly one"):

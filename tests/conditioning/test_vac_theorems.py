@@ -60,6 +60,10 @@ def loss_of(counts: list[list[int]], classifier: nn.Module) -> Tensor:
     return n * loss
 
 
+def value_of(counts: list[list[int]], classifier: nn.Module) -> float:
+    return loss_of(counts, classifier).item()
+
+
 def best_by_descent(counts: list[list[int]]) -> Table:
     n, k = len(counts), len(counts[0])
     classifier = Table(torch.zeros(k, n, dtype=torch.float64))
@@ -108,20 +112,20 @@ def test_the_best_classifier_is_the_share_of_each_class(counts: list[list[int]])
 def test_the_value_at_the_best_classifier(counts: list[list[int]]) -> None:
     p = distributions(counts)
     n = len(p)
-    value = float(loss_of(counts, best_by_descent(counts)).detach())
+    value = value_of(counts, best_by_descent(counts))
     assert value == pytest.approx(n * math.log(n) - summed_divergence(p), abs=1e-6)
     assert value == pytest.approx(n * math.log(n) - n * jensen_shannon(p), abs=1e-6)
     assert value / n == pytest.approx(math.log(n) - jensen_shannon(p), abs=1e-6)
     closed_form = Table((p / p.sum(0)).clamp_min(1e-300).log().T)
-    assert value == pytest.approx(float(loss_of(counts, closed_form).detach()), abs=1e-6)
+    assert value == pytest.approx(value_of(counts, closed_form), abs=1e-6)
 
 
 def test_limits() -> None:
     n = len(EQUAL)
-    assert float(loss_of(EQUAL, best_by_descent(EQUAL))) == pytest.approx(n * math.log(n))
-    assert float(loss_of(DISJOINT, best_by_descent(DISJOINT))) == pytest.approx(0.0, abs=1e-6)
+    assert value_of(EQUAL, best_by_descent(EQUAL)) == pytest.approx(n * math.log(n))
+    assert value_of(DISJOINT, best_by_descent(DISJOINT)) == pytest.approx(0.0, abs=1e-6)
     for counts in OVERLAPPING:
-        best = float(loss_of(counts, best_by_descent(counts)))
+        best = value_of(counts, best_by_descent(counts))
         assert 0 < best < len(counts) * math.log(len(counts))
 
 
@@ -131,7 +135,7 @@ def test_two_classes_give_the_binary_theorem() -> None:
     p = distributions(counts)
     share = p[0] / p.sum(0)
     binary = -(p[0] * share.log()).sum() - (p[1] * (1 - share).log()).sum()
-    value = float(loss_of(counts, best_by_descent(counts)))
+    value = value_of(counts, best_by_descent(counts))
     assert value == pytest.approx(float(binary), abs=1e-6)
     assert value == pytest.approx(math.log(4) - 2 * jensen_shannon(p), abs=1e-6)
 
@@ -139,9 +143,9 @@ def test_two_classes_give_the_binary_theorem() -> None:
 @pytest.mark.parametrize("counts", OVERLAPPING)
 def test_any_other_classifier_is_worse(counts: list[list[int]]) -> None:
     best = best_by_descent(counts)
-    least = float(loss_of(counts, best))
+    least = value_of(counts, best)
     draws = torch.Generator().manual_seed(0)
     for _ in range(20):
         noise = torch.randn(best.logits.shape, generator=draws, dtype=torch.float64)
         other = Table(best.logits.detach() + noise)
-        assert float(loss_of(counts, other)) > least
+        assert value_of(counts, other) > least

@@ -245,3 +245,25 @@ def test_values_of_further_aspects_travel(tmp_path: Path) -> None:
     assert minted.values["age"].tolist() == [1, 1, 1, 1]
     bare = Bundle(generator, gan, schema, SHAPE).save(tmp_path / "c")
     assert "aspects" in Bundle.open(bare).missing
+
+
+def test_a_training_becomes_a_bundle_that_mints_without_its_data(tmp_path: Path) -> None:
+    from augmint.training.gan import TrainingImages, train_gan
+
+    schema = Schema((Category("label", ("ant", "bee")),))
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (12, *SHAPE)).astype(np.uint8)
+    data = TrainingImages(images, {"label": np.arange(12) % 2}, np.arange(12))
+    gan = GanConfig(steps=2, batch=4, latent_dim=3)
+    trained = train_gan(gan, data, schema, seed=1, progress=False)
+    with scope(0, "test.judge"):
+        judge = StoredJudge(SPEC, SHAPE, 2, build_classifier(SPEC, SHAPE, 2))
+    bundle = Bundle.from_training(trained, data, judge, copy_distance=0.5)
+    opened = Bundle.open(bundle.save(tmp_path / "bundle"))
+    assert opened.digest == trained.generator_digest
+    assert opened.features is not None
+    assert opened.features.shape[0] == 12
+    assert opened.provenance["training_images"] == 12
+    one = bundle.mint({"bee": 3}, 5, curate=False, progress=False)
+    two = opened.mint({"bee": 3}, 5, curate=False, progress=False)
+    assert np.array_equal(one.images, two.images)

@@ -6,7 +6,7 @@
 | function | at most 80 lines of body (docstring not counted); 90 % have at most 35 |
 | parameters | at most 8 (`self` and `cls` not counted) |
 | annotations | every parameter and every result; `self`, `cls` and lambdas excepted |
-| docstrings | every module, public class, public function and public method; excepted are methods that override one of the package's own classes, `forward`, special methods, properties' setters, overloads, and what lies inside a private class or a function |
+| docstrings | every module, public class, public function and public method; excepted are methods that override a method or an attribute of one of the package's own classes, `forward`, special methods, properties' setters, overloads, and what lies inside a private class or a function |
 """
 
 from __future__ import annotations
@@ -98,13 +98,20 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
+def _defined(node: ast.stmt) -> set[str]:
+    if isinstance(node, Function):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return {t.id for t in targets if isinstance(t, ast.Name)}
+
+
 def overrides(method: str, owner: ast.ClassDef) -> bool:
-    """Return whether a base class within the package defines the method too."""
+    """Return whether a base class within the package defines the name too."""
     for base in map(_name, owner.bases):
         known = CLASSES.get(base)
         if known is None or known is owner:
             continue
-        if any(isinstance(n, Function) and n.name == method for n in known.body):
+        if any(method in _defined(n) for n in known.body):
             return True
         if overrides(method, known):
             return True

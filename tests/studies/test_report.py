@@ -521,6 +521,11 @@ def test_many_seeds_and_many_classes() -> None:
 
 def test_recipe_page(tmp_path: Path) -> None:
     result = {
+        "title": "Letters" + HOSTILE,
+        "source": "Someone 2018" + HOSTILE,
+        "debug": True,
+        "deviations": ["the rate is constant" + HOSTILE],
+        "protocols": {"error": "on 100 images" + HOSTILE},
         "recipe": "letters" + HOSTILE,
         "variant": "debug",
         "seconds": 12.5,

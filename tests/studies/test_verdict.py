@@ -100,7 +100,9 @@ def test_a_negative_control_fails_only_by_more_than_delta_after_holm() -> None:
 
 
 def test_a_negative_control_that_hurts_has_not_failed() -> None:
-    (outcome,) = secondary([Comparison("shuffled", interval(-0.1, -0.05), "negative control")], 0.01)
+    (outcome,) = secondary(
+        [Comparison("shuffled", interval(-0.1, -0.05), "negative control")], 0.01
+    )
     assert outcome.passed is True
     assert outcome.p == 1.0
 

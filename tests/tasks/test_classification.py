@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +215,16 @@ def test_bad_sources(config: TaskConfig) -> None:
         source(ids=np.arange(29))
     with pytest.raises(UsageError, match="uint8"):
         source(images=np.zeros((30, *SHAPE)))
+
+
+def test_configurations_are_read_without_torch() -> None:
+    code = (
+        "import sys, augmint.tasks.base, augmint.augmentation.base\n"
+        "from augmint.core.registry import AUGMENTERS, TASKS\n"
+        "AUGMENTERS.names(), TASKS.names()\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_bf16_is_refused_where_declared(monkeypatch: pytest.MonkeyPatch) -> None:

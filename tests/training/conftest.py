@@ -30,7 +30,7 @@ def schema() -> Schema:
 def data() -> TrainingImages:
     rng = np.random.default_rng(3)
     return TrainingImages(
-        rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
+        rng.integers(0, 256, (20, 1, 12, 12), dtype=np.uint8),
         {"label": np.arange(20) % 3},
         np.arange(20) + 100,
     )

@@ -58,11 +58,11 @@ class Manifest(Format):
                 fault = "listed twice" if name in seen else "missing"
                 raise _bad(where, f"{single_line(name, 80)}, {fault}", "correct the line")
             seen.add(name)
+        parts, origins = _parts(rows), [_origin(row, where) for where, row in rows]
         label, indices = category([_label(row, where) for where, row in rows])
-        parts = _parts(rows)
         samples = [
-            Sample(name, {"label": int(index)}, part, _group(row), _origin(row, where))
-            for (where, row), name, index, part in zip(rows, names, indices, parts, strict=True)
+            Sample(names[i], {"label": int(indices[i])}, parts[i], _group(row), origins[i])
+            for i, (_, row) in enumerate(rows)
         ]
         extra = sorted({key for _, row in rows for key in row} - _READ)
         notes = [f"columns not read: {', '.join(extra)}"] if extra else []

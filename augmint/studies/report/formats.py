@@ -22,6 +22,7 @@ _NAMES = {
     "ece": "ECE",
     "macro_f1": "Macro F1",
     "kid": "KID",
+    "frechet": "Fréchet distance",
     "jpeg": "JPEG",
     "n": "n",
     "mde": "Smallest detectable difference",

@@ -104,20 +104,34 @@ def render_recipe(result: Report, pictures: Pictures) -> str:
     """Return a recipe's result as one self-contained HTML page.
 
     Args:
-        result: `recipe`, `variant`, `metrics` (name to value), `expected` (name to value or
-            text), `seconds`, and whatever else a report may hold; every key is optional.
+        result: `recipe`, `title`, `source`, `variant`, `debug`, `metrics` (name to value),
+            `expected` (name to value or words), `protocols`, `deviations`, `warnings`, `seconds`,
+            `command`, `config_yaml`, `machine`; every key is optional.
         pictures: PNG bytes by name, shown in their order.
     """
     from augmint.studies.report.formats import visible
 
     shown = visible(to_json(result))
     embedded = _embed(pictures)
-    metrics, expected = (_as_mapping(shown.get(k)) for k in ("metrics", "expected"))
+    metrics, expected, protocols = (
+        _as_mapping(shown.get(k)) for k in ("metrics", "expected", "protocols")
+    )
+    deviations = shown.get("deviations") or []
     names = list(dict.fromkeys([*metrics, *expected]))
+    rows = [
+        {
+            "name": n,
+            "value": metrics.get(n),
+            "expected": expected.get(n),
+            "protocol": protocols.get(n),
+        }
+        for n in names
+    ]
     present = {
         "result": ("Result", True),
         "numbers": ("Numbers", bool(names)),
         "pictures": ("Pictures", bool(embedded)),
+        "deviations": ("Where it leaves its source", bool(shown.get("deviations"))),
         "repeat": ("To repeat it", _any(shown, "command", "config_yaml", "machine")),
     }
     return (
@@ -127,7 +141,8 @@ def render_recipe(result: Report, pictures: Pictures) -> str:
             r=shown,
             css=_css(),
             contents={key: name for key, (name, there) in present.items() if there},
-            rows=[{"name": n, "value": metrics.get(n), "expected": expected.get(n)} for n in names],
+            rows=rows,
+            warnings=[w for w in shown.get("warnings") or [] if w not in deviations],
             has_expected=bool(expected),
             pictures=embedded,
         )

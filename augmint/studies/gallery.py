@@ -1,0 +1,96 @@
+"""The pictures of a study, and what it leaves behind for use: minted images and a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from augmint.core.pictures import grid, png_bytes
+from augmint.core.runs import write_atomic
+from augmint.metrics.copying import nearest
+from augmint.minting.bundle import Bundle
+from augmint.minting.judge import StoredJudge
+from augmint.minting.writer import write_minted
+from augmint.studies.materials import load_minted
+from augmint.tasks.trained import TrainedTask
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteArray, IntArray
+    from augmint.data.table import Table
+    from augmint.minting.curation import Minted
+    from augmint.studies.graph import Graph, Plan
+    from augmint.studies.rows import Rows
+    from augmint.studies.stages import StageResult
+
+ACROSS = 12
+"""Images in a row of a grid."""
+
+ROWS = 12
+"""Classes shown, at most."""
+
+
+def publish(
+    out: Path, plan: Plan, graph: Graph, results: Mapping[str, StageResult], rows: Rows
+) -> dict[str, bytes]:
+    """Write bundle, minted images and pictures of the first repetition; return the pictures."""
+    table = plan.table
+    mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
+    minted = load_minted(mint.folder / "curated")
+    bundle = finished_bundle(made.folder / "bundle", mint.folder / "judge.safetensors")
+    bundle.save(out / "bundle")
+    provenance = {
+        "generator": bundle.digest,
+        "parents": {"data": table.digest, "training_rows": len(rows.train)},
+        "config": plan.config,
+    }
+    write_minted(minted, out / "minted", table.schema, provenance)
+    labels = table.labels()
+    pictures = {
+        "real": by_class(table.images, labels, rows.train),
+        "minted": by_class(minted.images, minted.values["label"], np.arange(len(minted))),
+        "pairs": neighbours(minted, table, rows),
+    }
+    for name, content in pictures.items():
+        write_atomic(out / "pictures" / f"{name}.png", content)
+    return pictures
+
+
+def finished_bundle(generator: Path, judge: Path) -> Bundle:
+    """Return a generator's bundle with the judge that curated beside it."""
+    trained = TrainedTask.load(judge)
+    told = {"trained_on": "the generator's training images", "steps": trained.config.steps}
+    shape = trained.config.seen(trained.shape)
+    outputs = trained.schema[trained.config.aspect].width
+    stored = StoredJudge(trained.config.network, shape, outputs, trained.network, told)
+    missing = {"features": "the copy check of a study is calibrated on images held out of it"}
+    return replace(Bundle.open(generator), judge=stored, missing=missing)
+
+
+def by_class(images: ByteArray, labels: IntArray, rows: IntArray) -> bytes:
+    """Return a grid with one row a class."""
+    chosen = []
+    for c in np.unique(labels[rows])[:ROWS]:
+        of_class = rows[labels[rows] == c][:ACROSS]
+        chosen.append(np.resize(of_class, ACROSS))
+    picked = np.asarray(images)[np.concatenate(chosen)]
+    return png_bytes(grid(picked, ACROSS, scale=scale_of(images.shape[-1])))
+
+
+def neighbours(minted: Minted, table: Table, rows: Rows, count: int = ACROSS) -> bytes:
+    """Return minted images, spread over the classes, above their nearest training images."""
+    order = np.linspace(0, len(minted) - 1, count).astype(np.int64)
+    images = np.ascontiguousarray(minted.images[order])
+    train = np.ascontiguousarray(table.images[rows.train])
+    found, distances = nearest(images, train)
+    both = np.concatenate([images, train[found]])
+    captions = ["minted"] * count + [f"{d:.2f}" for d in distances]
+    return png_bytes(grid(both, count, scale=scale_of(images.shape[-1]), captions=captions))
+
+
+def scale_of(side: int) -> int:
+    """Return the whole factor that shows an image at about 48 px."""
+    return max(1, round(48 / side))

@@ -1,0 +1,378 @@
+"""`prove`, from real images to a verdict: checks first, then stages, then the report.
+
+DIR/config.yaml   the resolved configuration        DIR/stages/    every stage's results
+DIR/report.html   the report, one file              DIR/minted/    minted images and manifest
+DIR/report.json   the same numbers                  DIR/bundle/    mints more without the data
+DIR/looks.jsonl   every opening of the test set     DIR/pictures/  what the report shows
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
+from augmint.core.errors import UsageError
+from augmint.core.machine import resolve_device, single_thread
+from augmint.core.runs import EventLog, lock_folder, provenance, read_json, write_atomic
+from augmint.data.check import CheckReport, blocking, check, training_rows_without
+from augmint.data.ingest import ingest
+from augmint.studies import assemble, gallery
+from augmint.studies.graph import Graph, Plan
+from augmint.studies.report.render import write_report
+from augmint.studies.rows import Rows, draw, labelled_per_class
+from augmint.studies.runner import run_stages, span
+from augmint.studies.study import (
+    ProveOptions,
+    StudyConfig,
+    differences,
+    resolve,
+)
+from augmint.studies.verdict import Setting
+
+if TYPE_CHECKING:
+    from augmint.data.table import Table
+    from augmint.studies.assemble import StudyValues
+    from augmint.studies.stages import StageResult
+
+LOOKS = "looks.jsonl"
+
+
+def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
+    """Run or resume a study and return what `report.json` holds; see `augmint.prove`."""
+    started = time.time()
+    config = resolve(data, options)
+    device = str(resolve_device(options.device))
+    workers = options.workers or os.cpu_count() or 1
+    with _study_folder(out):
+        earlier = _claim(out, config)
+        table = ingest(data, out / "stages" / "tables", size=config.size, workers=workers)
+        _validate(config, table)
+        found = check(table)
+        dropped = _dropped(found, table, config)
+        plan = Plan.of(config, table, dropped, device)
+        rows = draw(table, plan.split_config(0))
+        labelled = labelled_per_class(rows, table.labels())
+        indices = _deciding(earlier, config.seeds)
+        graph = Graph.of(plan, indices, labelled)
+        run = _Runner(out / "stages", workers, options)
+        _tell(
+            f"{config.data}: {len(rows.train)} labelled images for training, {len(rows.test)} to test"
+        )
+        results = run(graph.pilots)
+        _announce(plan, graph, results, workers)
+        if options.dry_run:
+            return {"plan": to_plain(config), "stages": len(graph.stages())}
+        _log_look(out, indices, earlier)
+        results = run(graph.stages())
+        values = graph.values(results, labelled)
+        report = _report(plan, values, rows, labelled, found)
+        report |= _story(out, config, options, results, started, indices, earlier)
+        pictures = gallery.publish(out, plan, graph, results, rows)
+        write_report(out, report, pictures)
+    return report
+
+
+def rewrite_report(folder: Path) -> Path:
+    """Write `report.html` again from `report.json` and the saved pictures.
+
+    Raises:
+        UsageError: if the folder holds no finished study.
+    """
+    source = folder / "report.json"
+    if not source.is_file():
+        raise UsageError(
+            "report takes the folder of a finished study", str(folder), "run augmint prove first"
+        )
+    pictures = {p.stem: p.read_bytes() for p in sorted((folder / "pictures").glob("*.png"))}
+    return write_report(folder, read_json(source), pictures)
+
+
+# before anything is spent -------------------------------------------------------------------------
+
+
+def _study_folder(out: Path) -> Any:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "a study needs a folder that it can write to",
+            f"{out} ({error.strerror})",
+            "choose another --out DIR",
+        ) from None
+    return lock_folder(out)
+
+
+def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
+    """Write the configuration, or check that the folder holds this study; return earlier looks.
+
+    Raises:
+        UsageError: if the folder holds another study, or one with more seeds.
+    """
+    path = out / "config.yaml"
+    looks = EventLog.read(out / LOOKS)
+    if path.exists():
+        known = read_yaml(path)
+        changed = differences(known, to_plain(config))
+        if changed and (changed != ["seeds"] or config.seeds < known["seeds"]):
+            raise UsageError(
+                "a folder holds one study; the same command resumes it",
+                f"{out}, where {', '.join(changed[:4])} differ",
+                "choose another --out DIR, or only add seeds",
+            )
+    write_atomic(path, write_yaml(config))
+    return looks
+
+
+def _validate(config: StudyConfig, table: Table) -> None:
+    """Build every part once, so that what cannot work fails before anything is trained."""
+    from augmint.core.registry import AUGMENTERS
+    from augmint.tasks.trained import build_network
+    from augmint.training.compatibility import check_compatible
+
+    for name in config.policy.candidates:
+        AUGMENTERS.create(name)
+    width = table.schema[config.task.aspect].width
+    if width < 2:
+        raise UsageError("a study needs at least 2 classes", width, "add images of another class")
+    build_network(config.task, table.shape, width)
+    check_compatible(config.generator, table.schema, table.shape)
+
+
+def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> list[int]:
+    """Return the training rows to leave out; without the option, leaks stop the study."""
+    for warning in found.warnings:
+        _tell(f"warning: {warning}")
+    if not config.drop_duplicates:
+        blocking(found)
+        return []
+    if "train" not in table.parts:
+        return []
+    kept = set(training_rows_without(found, table).tolist())
+    dropped = [int(r) for r in table.parts["train"] if int(r) not in kept]
+    _tell(f"{len(dropped)} training images dropped as duplicates (--drop-duplicates)")
+    return dropped
+
+
+def _deciding(earlier: Sequence[Mapping[str, Any]], seeds: int) -> list[int]:
+    """Return the repetitions that decide: those that no earlier look has seen.
+
+    Looking again at the same repetitions is no new look. Seeds added later decide on themselves
+    alone, so that stopping when the result pleases is impossible.
+    """
+    seen = max((max(look["seeds"]) + 1 for look in earlier), default=0)
+    if seen == 0 or seeds <= seen:
+        last = earlier[-1]["seeds"] if earlier else range(seeds)
+        return [int(i) for i in last]
+    if seeds - seen < 2:
+        raise UsageError(
+            "seeds added to a study decide on themselves alone, so at least 2 are added",
+            f"{seeds - seen} after {seen}",
+            f"pass seeds={seen + 2} (--seeds {seen + 2})",
+        )
+    return list(range(seen, seeds))
+
+
+@dataclass(frozen=True)
+class _Runner:
+    root: Path
+    workers: int
+    options: ProveOptions
+
+    def __call__(self, stages: Sequence[Any]) -> dict[str, StageResult]:
+        return run_stages(
+            stages, self.root, self.workers, self.options.backend, self.options.address
+        )
+
+
+def _announce(plan: Plan, graph: Graph, results: Mapping[str, StageResult], workers: int) -> None:
+    """Print the plan, its cost and the smallest effect that it could detect."""
+    config = plan.config
+    pilots = [results[s.name] for s in graph.pilots]
+    policy = _policy_of(graph, results)
+    found = assemble.power([p.value for p in pilots], len(graph.mints))
+    training = sum(p.seconds for p in pilots) / (2 * len(pilots))
+    per_step = generator_step_seconds(plan, graph)
+    costs = {
+        "generators": len(graph.generators) * config.generator.steps * per_step,
+        "minting and diagnosis": len(graph.mints) * 5 * training,
+        "arms": sum(len(a) for a in (*graph.arms.values(), *graph.levels.values())) * training,
+    }
+    _tell(f"classic policy chosen on validation: {policy}")
+    for name, reason in plan.left_out.items():
+        _tell(f"arm {name} left out: {reason}")
+    parts = ", ".join(f"{name} {span(seconds)}" for name, seconds in costs.items())
+    total = span(sum(costs.values()) / workers)
+    _tell(f"cost: about {total} on {workers} cores, from a pilot ({parts} of one core)")
+    _tell(found["text"])
+
+
+def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
+    """Measure one step of the study's generator, in seconds on one thread, after a warm-up."""
+    import numpy as np
+
+    from augmint.training.gan import TrainingImages, train_gan
+
+    config, table = graph.generators[0].config, plan.table
+    rows = draw(table, plan.split_config(0)).train
+    data = TrainingImages(
+        np.ascontiguousarray(table.images[rows]),
+        {name: values[rows] for name, values in table.values.items()},
+        rows,
+    )
+
+    def run(n: int) -> float:
+        start = time.perf_counter()
+        short = dataclasses.replace(config.gan, steps=n)
+        train_gan(short, data, table.schema, config.seed, None, config.device, progress=False)
+        return time.perf_counter() - start
+
+    with single_thread():
+        return max(run(2 + steps) - run(2), 0.0) / steps
+
+
+def _policy_of(graph: Graph, results: Mapping[str, StageResult]) -> str:
+    from augmint.studies.stages import load
+
+    known = results.get(graph.policy.name)
+    if known is None:
+        root = next(iter(results.values())).folder.parent
+        known = load(graph.policy, root)
+    return "unknown" if known is None else str(known.value["chosen"])
+
+
+# what the report says -----------------------------------------------------------------------------
+
+
+def _report(
+    plan: Plan, values: StudyValues, rows: Rows, labelled: int, found: CheckReport
+) -> dict[str, Any]:
+    config, table = plan.config, plan.table
+    n_test, classes = len(rows.test), getattr(table.schema["label"], "classes", ())
+    decision = assemble.primary(values, config.delta, n_test)
+    size = config.task.seen(table.shape)
+    own_test = "its own test part" if "test" in table.parts else "a fixed share held for testing"
+    setting = Setting(
+        network=network_name(config),
+        initialisation=f"weights {Path(config.task.weights).name}"
+        if config.task.weights
+        else "random initialisation",
+        size=(size[1], size[2]),
+        data=f"{Path(config.data).name} ({own_test})",
+        test_images=n_test,
+        per_class=labelled,
+    )
+    arms, controls = assemble.arm_table(values, decision.delta)
+    seeds = len(values.mints)
+    return {
+        **assemble.headline(values, decision, setting),
+        "title": Path(config.data).name,
+        "arms": arms,
+        "arms_left_out": dict(plan.left_out),
+        "controls": controls,
+        "per_class": assemble.per_class(values, classes),
+        "equivalent": assemble.equivalent(values, labelled),
+        "distribution": assemble.distribution(values),
+        "label_truth": [
+            assemble.mean_of(group)
+            for group in zip(*(d["label_truth"] for d in values.diagnoses), strict=True)
+        ],
+        "diversity": assemble.diversity(values),
+        "copying": assemble.copying(values),
+        "curation": assemble.curation(values),
+        "power": assemble.power(values.pilots, seeds),
+        "policy": {
+            **values.policy,
+            "text": (
+                f"{values.policy['chosen']}, by {config.policy.folds}-fold cross-validation over "
+                f"{config.policy.pilot_seeds} pilot draws of the labelled images"
+            ),
+        },
+        "check": found.to_plain(),
+        "data": {
+            "source": config.data,
+            "images": len(table),
+            "shape": list(table.shape),
+            "classes": list(classes),
+            "train_per_class": labelled,
+            "train": len(rows.train),
+            "validation": len(rows.held_out),
+            "pool": len(rows.pool),
+            "test": n_test,
+            "dropped": len(plan.dropped),
+            "digest": table.digest,
+        },
+        "network": {
+            "name": setting.network,
+            "parameters": values.arms["classic"][0]["parameters"],
+            "initialisation": setting.initialisation,
+            "size": list(setting.size),
+        },
+        "generator": assemble.generator_row(config, values),
+    }
+
+
+def _story(
+    out: Path,
+    config: StudyConfig,
+    options: ProveOptions,
+    results: Mapping[str, StageResult],
+    started: float,
+    indices: Sequence[int],
+    earlier: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return cost, machine and everything needed to repeat the study."""
+    cost: dict[str, dict[str, Any]] = {}
+    for name, result in results.items():
+        kind = name.split("-")[0]
+        row = cost.setdefault(kind, {"stage": kind, "count": 0, "seconds": 0.0, "images_shown": 0})
+        row["count"] += 1
+        row["seconds"] += result.seconds
+        shown = result.value.get("images_shown", 0) if isinstance(result.value, dict) else 0
+        row["images_shown"] += shown
+    machine = provenance()
+    warnings = []
+    if earlier and list(earlier[-1]["seeds"]) != list(indices):
+        warnings.append(
+            f"this study was looked at before; repetitions {indices[0]} to {indices[-1]} were "
+            "added and decide on themselves alone"
+        )
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "augmint": machine["augmint"],
+        "cost": sorted(cost.values(), key=lambda r: -r["seconds"]),
+        "seconds": sum(r["seconds"] for r in cost.values()),
+        "wall_seconds": time.time() - started,
+        "images_shown": sum(r["images_shown"] for r in cost.values()),
+        "machine": machine,
+        "command": options.command or f"augmint.prove({config.data!r}, {str(out)!r})",
+        "config_yaml": write_yaml(config),
+        "config_digest": fingerprint(config),
+        "test_openings": EventLog.read(out / LOOKS),
+        "warnings": warnings,
+    }
+
+
+def network_name(config: StudyConfig) -> str:
+    """Return how the report names the network that is measured."""
+    if config.task.model is not None:
+        path, _, name = config.task.model.rpartition(":")
+        return f"{Path(path).name}:{name}"
+    network = config.task.network
+    return network if isinstance(network, str) else str(network.get("name"))
+
+
+def _log_look(out: Path, indices: Sequence[int], earlier: Sequence[Mapping[str, Any]]) -> None:
+    """Log that the test set is opened, once for each set of repetitions."""
+    if not earlier or list(earlier[-1]["seeds"]) != list(indices):
+        EventLog(out / LOOKS).write("opened", seeds=list(indices), why="scores of all arms")
+
+
+def _tell(line: str) -> None:
+    if os.environ.get("AUGMINT_QUIET") != "1":
+        print(line, flush=True)

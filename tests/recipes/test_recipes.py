@@ -1,0 +1,95 @@
+"""Every recipe configures all its variants and its debug version runs to a result on a CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from augmint.core.config import build, to_plain
+from augmint.core.errors import UsageError
+from augmint.core.registry import RECIPES
+from augmint.recipes.base import Recipe, run_recipe
+from augmint.recipes.measuring import first_of_each_class
+
+NAMES = RECIPES.names()
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_variant_has_a_complete_configuration_and_says_how_it_deviates(
+    name: str, debug: bool
+) -> None:
+    recipe: Recipe[Any] = RECIPES.create(name)
+    assert recipe.title
+    assert recipe.source
+    assert recipe.expected
+    plain = []
+    for variant in recipe.variants:
+        config = recipe.configure(variant, debug)
+        assert dataclasses.is_dataclass(config)
+        assert config == recipe.configure(variant, debug)
+        assert build(type(config), to_plain(config), "recipe") == config
+        plain.append(json.dumps(to_plain(config)))
+        assert all(recipe.deviations(variant, debug))
+    assert len(set(plain)) == len(recipe.variants), "variants differ"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_debug_runs_to_a_result_and_is_not_done_twice(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGMINT_QUIET", "1")
+    out = tmp_path / "run"
+    result = run_recipe(name, out, debug=True, seed=1, device="cpu")
+    assert result == json.loads((out / "result.json").read_text())
+    assert {"recipe", "variant", "metrics", "expected", "seconds", "deviations"} <= set(result)
+    assert result["variant"] == RECIPES.create(name).variants[0]
+    assert result["metrics"]
+    for measure, value in result["metrics"].items():
+        assert value is None or np.isfinite(value), measure
+        assert value is not None or "refused" in result["protocols"][measure]
+    assert list((out / "pictures").glob("*.png"))
+    assert "http" not in (out / "report.html").read_text().split("</head>")[1]
+    assert yaml.safe_load((out / "config.yaml").read_text()) == result["config"]
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert run_recipe(name, out, debug=True, seed=1, device="cpu") == result
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert before == after
+    with pytest.raises(UsageError, match="one run of one recipe"):
+        run_recipe(name, out, debug=True, seed=2, device="cpu")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_calls_are_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'text'"):
+        run_recipe(name, tmp_path / "a", debug=True, variant="tex")
+    with pytest.raises(UsageError, match="--data"):
+        run_recipe(name, tmp_path / "a")
+    with pytest.raises(UsageError, match="known"):
+        run_recipe("no-such-recipe", tmp_path / "a", debug=True)
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_vac_recipe_follows_its_sheet() -> None:
+    recipe: Recipe[Any] = RECIPES.create("vac-mnist")
+    text, released = recipe.configure("text").gan, recipe.configure("released").gan
+    for gan in (text, released):
+        assert (gan.generator_rate, gan.critic_rate, gan.betas) == (2e-4, 2e-4, (0.5, 0.999))
+        assert (gan.batch, gan.latent_dim, gan.objective) == (16, 10, "non-saturating")
+        assert gan.conditioning["theta"] == 0.2
+        assert gan.conditioning["latent"] == "sign"
+        assert gan.steps == 55 * 3750
+    assert (text.conditioning["trains_on"], text.conditioning["zeta"]) == ("generated", 0.8)
+    # mean over real and generated halves: the generated half weighs 0.8 / 2
+    assert (released.conditioning["trains_on"], released.conditioning["zeta"]) == ("both", 0.4)
+
+
+def test_the_first_rows_of_each_class() -> None:
+    labels = np.array([2, 0, 2, 2, 0, 5])
+    assert first_of_each_class(labels, 2).tolist() == [1, 4, 0, 2, 5]
