@@ -98,7 +98,7 @@ def _train(a: Namespace) -> None:
 def _mint(a: Namespace) -> None:
     from augmint.studies.single import MintOptions, mint_bundle, parse_quotas
 
-    options = MintOptions(a.per_class, parse_quotas(a.quota), a.seed, not a.raw, a.format)
+    options = MintOptions(a.per_class, parse_quotas(a.quota), a.seed, not a.raw)
     counts = mint_bundle(Path(a.bundle), Path(a.out), options)
     print(f"{counts['accepted']} images accepted of {counts['drawn']} drawn: {a.out}")
 
@@ -274,9 +274,6 @@ VERBS: dict[str, Verb] = {
                 False,
                 None,
                 "store_true",
-            ),
-            Option(
-                "--format", "how to write them", str, "manifest", ("manifest", "imagefolder", "idx")
             ),
         ),
         "augmint mint runs/g/bundle --per-class 200 --out more\n"

@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -116,9 +116,13 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
         >>> decode(b"P5 2 1 255 \\x07\\xff", DecodeOptions()).pixels.tolist()
         [[[7, 255]]]
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(data), formats=FORMATS_READ) as opened:
+    try:
+        file = Image.open(io.BytesIO(data), formats=FORMATS_READ)
+    except UnidentifiedImageError:  # its own message holds a memory address
+        raise ValueError(f"no image of a known format ({', '.join(FORMATS_READ)})") from None
+    with file as opened:
         if opened.width * opened.height > options.limit_pixels:
             raise ValueError(
                 f"{opened.width} x {opened.height} pixels, more than {options.limit_pixels}"
@@ -245,7 +249,6 @@ def decode_all(
     Image.init()
     chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if workers <= 1:
@@ -297,8 +300,3 @@ def conversions(modes: dict[str, int], peak: int, channels: int) -> list[str]:
     if alpha and channels != 4:
         sentences.append("alpha composited on black")
     return sentences
-
-
-def summary(rules: dict[str, Any]) -> str:
-    """Return the conversions of a table as one line."""
-    return "; ".join(rules.get("conversions", [])) or "pixels taken as they are"

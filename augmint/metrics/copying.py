@@ -55,6 +55,8 @@ class CopyingReport:
         features, digest: the feature map of these three.
         rows, distances, scores: nearest training row, 1 - correlation and score of each minted
             image, `(M,)`.
+        closest_held_out: the (held-out row, training row, distance) that bound the threshold; where
+            nothing could be assessed, look here for duplicates first.
         seed: chose the planted images, halves and cells.
     """
 
@@ -75,6 +77,7 @@ class CopyingReport:
     rows: IntArray
     distances: FloatArray
     scores: FloatArray
+    closest_held_out: tuple[tuple[int, int, float], ...]
     seed: int
 
     @property
@@ -105,8 +108,8 @@ class CopyingReport:
 
     def pairs(self, count: int) -> list[tuple[int, int, float]]:
         """Return the `count` most suspicious (minted row, training row, distance)."""
-        order = np.argsort(self.scores, kind="stable")[:count]
-        return [(int(i), int(self.rows[i]), float(self.distances[i])) for i in order]
+        every = np.arange(len(self.scores))
+        return _closest(every, self.rows, self.distances, self.scores, count)
 
     def to_plain(self, pairs: int = 24) -> dict[str, Any]:
         """Return JSON values: all but the arrays, with the outcome and the nearest pairs."""
@@ -169,7 +172,9 @@ def assess(
             "split the data again with drop_duplicates=True (--drop-duplicates)",
         )
     alpha, rank = false_flag_rule(len(used), alpha)
-    threshold = float(np.sort(search(used).scores)[rank - 1])
+    real = search(used)
+    threshold = float(np.sort(real.scores)[rank - 1])
+    closest = _closest(np.flatnonzero(fresh), real.rows, real.distances, real.scores, rank + 4)
     found = search(minted)
     flagged = np.flatnonzero(found.scores < threshold)
     recall, copies = _planted_recall(search, train, threshold, planted, seed)
@@ -199,6 +204,7 @@ def assess(
         rows=found.rows,
         distances=found.distances,
         scores=found.scores,
+        closest_held_out=tuple(closest),
         seed=seed,
     )
 
@@ -260,6 +266,13 @@ def nearest(images: ByteArray, train: ByteArray) -> tuple[IntArray, FloatArray]:
 
     found = CopySearch(train)(images)
     return found.rows, found.distances
+
+
+def _closest(
+    own: IntArray, rows: IntArray, distances: FloatArray, scores: FloatArray, count: int
+) -> list[tuple[int, int, float]]:
+    order = np.argsort(scores, kind="stable")[:count]
+    return [(int(own[i]), int(rows[i]), float(distances[i])) for i in order]
 
 
 def _planted_recall(

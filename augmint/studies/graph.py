@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 ADDS = frozenset({"curated", "raw", "shuffled", "held-back"})
 """Materials whose arms wait for the minted images (held-back counts them)."""
+
+MEASURED = frozenset({steps.policy, steps.pilot, steps.arm})
+"""Stage functions that train the measured network, which may come from the user's file."""
 
 PAIRS = 400
 """Image pairs for each mean of the diversity table."""
@@ -60,8 +64,17 @@ class Plan:
         """Return a stage that reads the table beside its inputs."""
         places = {"table": Path(self.table.folder)}
         stages, roles = tuple(inputs.values()), tuple(inputs)
-        digest = self.table.digest
-        return Stage(name, function, config, stages, digest, cost, roles, places)
+        data = self.table.digest
+        if function in MEASURED:
+            data += self.foreign
+        return Stage(name, function, config, stages, data, cost, roles, places)
+
+    @property
+    def foreign(self) -> str:
+        """Digest of the user's own files that the measured network is made from."""
+        task = self.config.task
+        files = [f for f in (task.model and task.model.rpartition(":")[0], task.weights) if f]
+        return "".join(hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files)
 
     def split_config(self, index: int) -> SplitConfig:
         """Return the rows of a repetition."""

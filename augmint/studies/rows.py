@@ -13,6 +13,7 @@ import numpy as np
 
 from augmint.core.errors import UsageError
 from augmint.core.streams import derive
+from augmint.data.check import grouping
 from augmint.data.splits import per_class, stratified
 
 if TYPE_CHECKING:
@@ -83,15 +84,19 @@ class SplitConfig:
 def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
     """Return (rows that may be trained on, fixed test rows).
 
-    A set with its own test part keeps it; otherwise a stratified share becomes it, once. A
+    A set with its own test part keeps it; otherwise a stratified share becomes it, once, with the
+    images of one subject, and identical images, on one side. A
     validation part of the set is left alone: its images would count as labelled ones.
     """
     if "test" in table.parts:
         others = [rows for name, rows in table.parts.items() if name in ("train", "all")]
         rest, taken = np.sort(np.concatenate(others)), table.parts["test"]
     else:
-        labels, groups = table.labels(), table.groups
-        rest, taken = stratified(labels, config.test_share, config.seed, "study.test", groups)
+        labels, groups = table.labels(), grouping(table)
+        alone = len(np.unique(groups)) == len(groups)
+        rest, taken = stratified(
+            labels, config.test_share, config.seed, "study.test", None if alone else groups
+        )
     return np.setdiff1d(rest, np.array(config.dropped, np.int64)), taken
 
 

@@ -7,24 +7,21 @@ the same results: stages are pure, single-threaded, and meet only through the fo
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
-import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from augmint.core.errors import AugmintError, InterruptedRunError, UsageError, nearest
-from augmint.core.machine import set_allocator
-from augmint.studies.stages import Job, Stage, StageResult, execute, in_order, job, load
+from augmint.core.errors import InterruptedRunError, UsageError, nearest
+from augmint.studies.stages import Job, Stage, StageResult, in_order, job, load
+from augmint.studies.workers import BACKENDS, Outcome, Pool, Wave, end_local, local_pids
 
 GRACE = 20.0
 """Seconds that workers have, once stopped, to write a checkpoint before they are killed."""
@@ -34,18 +31,6 @@ _LOST_IN_A_ROW = 3  # pools of workers lost without one stage finished in betwee
 
 class StageFailedError(RuntimeError):
     """A stage raised what no user can cause: a defect; the stage is named, its traceback noted."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a stage in a worker: seconds, or how it ended otherwise."""
-
-    name: str
-    seconds: float = 0.0
-    refused: AugmintError | None = None
-    failed: str = ""
-    trace: str = ""
-    interrupted: bool = False
 
 
 def run_stages(
@@ -84,7 +69,7 @@ def run_stages(
         raise UsageError("workers is at least 1", workers, "pass workers=1 (--workers 1)")
     if backend not in BACKENDS:
         raise UsageError("the backend must be a known one", backend, nearest(backend, BACKENDS))
-    if address is not None and backend not in ("dask", "ray"):
+    if address is not None and not BACKENDS[backend].cluster:
         raise UsageError(
             "an address belongs to a cluster",
             f"{address} with {backend}",
@@ -95,23 +80,18 @@ def run_stages(
     run = _Run(in_order(wanted), root, Pool(workers, address), progress or _print)
     run.plan(wanted)
     if run.pending:
-        start = BACKENDS["sequential" if backend == "loky" and workers == 1 else backend]
-        with _Stopper(asks_workers=start is _loky) as stopper:
+        chosen = BACKENDS[backend]
+        if chosen.local and workers == 1:  # one worker is this process
+            chosen = BACKENDS["sequential"]
+        with _Stopper(asks_workers=chosen.local) as stopper:
             try:
-                _finish(run, start, stopper)
+                with chosen.open(run.pool) as start:
+                    _finish(run, start, stopper)
             except KeyboardInterrupt:
                 stopper.asked = True
             if stopper.asked and run.pending:
                 raise run.interrupted()
     return run.results
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Where stages run: so many workers, or the cluster at an address."""
-
-    workers: int = 1
-    address: str | None = None
 
 
 @dataclass
@@ -134,8 +114,9 @@ class _Run:
         missing = [s for s in wanted if s.name not in self.results]
         while missing:
             stage = missing.pop()
-            self.pending[stage.name] = stage
-            missing += [s for s in stage.inputs if s.name not in self.results]
+            if stage.name not in self.pending:
+                self.pending[stage.name] = stage
+                missing += [s for s in stage.inputs if s.name not in self.results]
         self.total = len(self.pending)
 
     def wave(self) -> list[Job]:
@@ -177,14 +158,11 @@ class _Run:
         )
 
 
-Backend = Callable[[list[Job], Pool], Generator[Outcome, None, None]]
-
-
-def _finish(run: _Run, start: Backend, stopper: _Stopper) -> None:
+def _finish(run: _Run, start: Wave, stopper: _Stopper) -> None:
     lost = 0
     while run.pending and not stopper.asked:
         before = len(run.pending)
-        outcomes = start(run.wave(), run.pool)
+        outcomes = start(run.wave())
         try:
             for outcome in outcomes:
                 _judge(run, outcome, stopper)
@@ -226,168 +204,6 @@ def _after_loss(run: _Run, lost: int) -> None:
     run.say("a worker was killed; its stages are tried again")
 
 
-def work(task: Job) -> Outcome:
-    """Execute a stage on one thread and return what became of it (called in workers)."""
-    start = time.perf_counter()
-    try:
-        with _one_thread():
-            execute(task)
-    except (KeyboardInterrupt, InterruptedRunError):
-        return Outcome(task.name, interrupted=True)
-    except AugmintError as error:
-        shown = error.value if isinstance(error.value, str) else repr(error.value)
-        return Outcome(task.name, refused=type(error)(error.rule, shown, error.remedy))
-    except Exception as error:
-        failed = f"{type(error).__name__}: {error}"
-        return Outcome(task.name, failed=failed, trace=traceback.format_exc())
-    return Outcome(task.name, time.perf_counter() - start)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    from augmint.core.machine import single_thread
-
-    # torch's own count, and the pools of the libraries beside it (BLAS of numpy and scipy)
-    with single_thread(), threadpool_limits(1):
-        yield
-
-
-def _sequential(jobs: list[Job], _: Pool) -> Generator[Outcome, None, None]:
-    for task in jobs:
-        outcome = work(task)
-        yield outcome
-        if outcome.interrupted:
-            return
-
-
-def _loky(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
-    import joblib
-
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_start_worker):
-        yield from _parallel(jobs, pool.workers, _local_work)
-
-
-def _dask(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
-    try:
-        from dask.distributed import Client  # type: ignore[import-not-found]
-    except ImportError:
-        raise _missing("dask") from None
-    import joblib
-
-    here: dict[str, Any] = {"n_workers": pool.workers, "threads_per_worker": 1}
-    with (
-        Client(**({"address": pool.address} if pool.address else here)),
-        joblib.parallel_config(backend="dask"),
-    ):
-        yield from _parallel(jobs, -1 if pool.address else pool.workers, _cluster_work)
-
-
-def _ray(jobs: list[Job], pool: Pool) -> Generator[Outcome, None, None]:
-    try:
-        import ray  # type: ignore[import-not-found]
-        from ray.util.joblib import register_ray  # type: ignore[import-not-found]
-    except ImportError:
-        raise _missing("ray") from None
-    import joblib
-
-    if not ray.is_initialized():
-        ray.init(address=pool.address, num_cpus=None if pool.address else pool.workers)
-    register_ray()
-    with joblib.parallel_config(backend="ray"):
-        # Ray's pool has no generator: outcomes come at the end of a wave
-        yield from _parallel(
-            jobs, -1 if pool.address else pool.workers, _cluster_work, streaming=False
-        )
-
-
-def _cluster_work(task: Job) -> Outcome:
-    set_allocator()
-    return work(task)
-
-
-def _missing(extra: str) -> UsageError:
-    return UsageError(
-        f"the backend {extra} needs the extra {extra}",
-        "not installed",
-        f"pip install 'augmint[{extra}]', or pass backend='loky' (--backend loky)",
-    )
-
-
-BACKENDS: Mapping[str, Backend] = {
-    "sequential": _sequential,
-    "loky": _loky,
-    "dask": _dask,
-    "ray": _ray,
-}
-"""Ways to run a wave: jobs and a pool in, outcomes as they come out."""
-
-
-def _parallel(
-    jobs: list[Job], workers: int, call: Callable[[Job], Outcome], streaming: bool = True
-) -> Iterator[Outcome]:
-    from joblib import Parallel, delayed
-
-    # one stage at a time to a worker, in the order given: costly stages must not queue up
-    pool = Parallel(
-        n_jobs=workers,
-        batch_size=1,
-        pre_dispatch="all",
-        return_as="generator_unordered" if streaming else "list",
-    )
-    yield from pool(delayed(call)(task) for task in jobs)
-
-
-@dataclass
-class _Worker:
-    """The state of a local worker process; a stopped run ends its workers."""
-
-    busy: bool = False
-    stopped: bool = False
-
-    def stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopped = True
-        if self.busy:
-            raise KeyboardInterrupt
-
-
-_worker = _Worker()
-
-
-def _start_worker() -> None:
-    """Set up a local worker: the parent alone decides what Ctrl-C means; SIGTERM asks to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _worker.stop)
-    _die_with_parent()
-    set_allocator()
-
-
-def _local_work(task: Job) -> Outcome:
-    """`work` in a local worker, unless it was asked to stop."""
-    outcome = Outcome(task.name, interrupted=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        _worker.busy = True
-        if not _worker.stopped:
-            outcome = work(task)
-        _worker.busy = False
-    _worker.busy = False
-    _worker.stopped |= outcome.interrupted
-    return outcome
-
-
-def _die_with_parent() -> None:
-    """End this worker soon after its parent is gone, so that a new run finds its stages free."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
 class _Stopper:
     """Turns the first Ctrl-C or SIGTERM into a request to all workers, a second into an end.
 
@@ -413,11 +229,11 @@ class _Stopper:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self.asked and self._asks_workers:
-            _end_workers()
+            end_local()
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         again, self.asked = self.asked, True
-        children = _worker_pids() if self._asks_workers else []
+        children = local_pids() if self._asks_workers else []
         if again or not children:
             raise KeyboardInterrupt
         for pid in children:
@@ -426,21 +242,6 @@ class _Stopper:
         self._timer = threading.Timer(GRACE, os.kill, (os.getpid(), signal.SIGTERM))
         self._timer.daemon = True
         self._timer.start()
-
-
-def _worker_pids() -> list[int]:
-    return [
-        child.pid
-        for child in multiprocessing.active_children()
-        if child.pid is not None and type(child).__module__.startswith("joblib.externals.loky")
-    ]
-
-
-def _end_workers() -> None:
-    from joblib.externals.loky import get_reusable_executor
-
-    if _worker_pids():
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def span(seconds: float) -> str:

@@ -133,16 +133,19 @@ class Batches:
             return {}
         if self.mode == "batch":
             return self.real(step)[1]
+        classes = self._classes if self.mode == "balanced" else None
+        which = np.zeros(0, np.int64)
+        if classes is not None:
+            order = permutation(self.seed, f"classes.{purpose}", self.batch, step)
+            which = (order + step * self.batch) % len(classes.names)
+            if self._only_class is not None:
+                labels = torch.from_numpy(classes.names[which])
+                return {self._only_class: labels.to(self.device)}
         draws = stream(self.seed, f"aspects.{purpose}", step, self.batch).uniform(1)[:, 0].numpy()
-        if self.mode == "data" or self._classes is None:
+        if classes is None:
             rows = np.minimum((draws * len(self.data)).astype(np.int64), len(self.data) - 1)
         else:
-            order = permutation(self.seed, f"classes.{purpose}", self.batch, step)
-            which = (order + step * self.batch) % len(self._classes.names)
-            if self._only_class is not None:
-                labels = torch.from_numpy(self._classes.names[which])
-                return {self._only_class: labels.to(self.device)}
-            rows = self._classes.rows(which, draws)
+            rows = classes.rows(which, draws)
         index = torch.from_numpy(rows)
         return {k: v[index].to(self.device) for k, v in self.values.items()}
 

@@ -180,7 +180,7 @@ def test_too_many_pixels_are_refused() -> None:
 
 
 def test_unlisted_formats_are_refused() -> None:
-    with pytest.raises(Exception, match="cannot identify"):
+    with pytest.raises(ValueError, match="no image of a known format"):
         decode(stored(Image.new("L", (4, 4)), "PCX"), PLAIN)
 
 

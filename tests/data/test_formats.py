@@ -157,7 +157,9 @@ def test_numbers_sort_as_numbers() -> None:
 
 def test_strange_class_names_are_kept_and_shown_escaped(zipped, cache: Path) -> None:
     name = "<b>\x1b[31mcat"
-    table = ingest(zipped({f"{name}/1.png": IMAGE, "dog/1.png": encoded(noise(1, 1, 4, 4)[0, 0])}), cache)
+    table = ingest(
+        zipped({f"{name}/1.png": IMAGE, "dog/1.png": encoded(noise(1, 1, 4, 4)[0, 0])}), cache
+    )
     assert name in table.classes()
     with pytest.raises(DataError) as caught:
         ingest(zipped({f"{name}/1.png": IMAGE}, "one.zip"), cache)

@@ -326,9 +326,7 @@ def fake_report(hostile: str = "") -> dict[str, Any]:
         },
         "command": "augmint prove digits --preset quick" + hostile,
         "config_yaml": "data: digits\npreset: quick\n# " + hostile + "\n",
-        "test_openings": [
-            {"time": "2025-03-04T10:10:00+00:00", "why": "the study's only look" + hostile}
-        ],
+        "test_openings": [{"time": 1741083000.5, "why": "the study's only look" + hostile}],
         "warnings": ["A warning." + hostile],
     }
 
@@ -499,6 +497,13 @@ def test_unassessed_copying_says_so() -> None:
     assert "Not assessed." in text
     assert "missed too many planted copies" in text
     assert "of 1 000 (" not in text.replace("\u202f", " ")
+
+
+@pytest.mark.parametrize(("p", "told"), [(0.4, False), (0.002, True), (None, True)])
+def test_flags_beyond_chance_are_told_beside_the_verdict(p: float | None, told: bool) -> None:
+    report = fake_report()
+    report["copying"]["p"] = p
+    assert ("than chance explains" in render(report, {})) is told
 
 
 def test_failed_control_is_told_beside_the_verdict() -> None:

@@ -69,7 +69,11 @@ def start(tmp_path: Path, calls: Path, workers: int) -> subprocess.Popen[str]:
         workers=workers,
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     end = time.monotonic() + 60
     while len([x for x in lines(calls) if x.startswith("step ")]) < 3:
@@ -153,7 +157,7 @@ def test_a_worker_killed_again_and_again_is_reported(tmp_path: Path) -> None:
         run_stages([Stage("dies", functions.dies_once, config)], tmp_path, 2, progress=silent)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_kill_minus_nine_and_the_same_call_finishes_the_same(tmp_path: Path, workers: int) -> None:
     calls = tmp_path / "calls"
     process = start(tmp_path, calls, workers)
@@ -170,14 +174,20 @@ def test_kill_minus_nine_and_the_same_call_finishes_the_same(tmp_path: Path, wor
 
 
 @pytest.mark.parametrize(
-    ("workers", "number"), [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)]
+    ("workers", "number", "group"),
+    [
+        (1, signal.SIGINT, False),
+        (2, signal.SIGTERM, False),
+        # Ctrl-C in a terminal reaches the workers too
+        pytest.param(2, signal.SIGINT, True, marks=pytest.mark.long),
+    ],
 )
 def test_an_interrupted_study_says_how_to_go_on(
-    tmp_path: Path, workers: int, number: signal.Signals
+    tmp_path: Path, workers: int, number: signal.Signals, group: bool
 ) -> None:
     calls = tmp_path / "calls"
     process = start(tmp_path, calls, workers)
-    os.kill(process.pid, number)
+    (os.killpg if group else os.kill)(process.pid, number)
     told, errors = process.communicate(timeout=60)
     assert process.returncode == InterruptedRunError.exit_code, errors
     assert "interrupted; what is finished is kept" in told

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from markupsafe import Markup
@@ -153,7 +153,10 @@ def sentence(value: Any) -> str:
 
 
 def moment(value: Any) -> str:
-    """Write an ISO time as date and minute; any other text as it stands."""
+    """Write a time, ISO text or seconds since 1970, as date and minute; other text as it is."""
+    if is_number(value):
+        text = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M %Z")
+        return _data(value, text)
     if not isinstance(value, str):
         return MISSING
     try:

@@ -40,6 +40,9 @@ VERDICTS = {
     "no practical difference": Verdict("No practical difference", "=", "even"),
     "inconclusive": Verdict("Inconclusive", "?", "inconclusive"),
 }
+ALARM = 0.01
+"""Below this p more minted images are flagged as copies than chance explains."""
+
 NO_VERDICT = Verdict("No verdict", "–", "even")
 
 
@@ -89,6 +92,7 @@ def render(report: Report, pictures: Pictures) -> str:
             contents=contents,
             verdict=VERDICTS.get(str(shown.get("verdict")), NO_VERDICT),
             cautions=_cautions(shown),
+            alarm=_alarming(_as_mapping(shown.get("copying"))),
             glance=[g for g in _glance(shown) if g.id in contents],
             charts=charts(shown),
             places=_places(shown),
@@ -261,12 +265,20 @@ def _cautions(report: Report) -> list[str]:
         if c.get("passed") is False
     ]
     copying = _as_mapping(report.get("copying"))
-    flagged = copying.get("flagged")
-    if copying.get("assessed") and isinstance(flagged, int | float) and flagged > 0:
-        found.append(f"{flagged} minted images lie suspiciously close to training images.")
+    if _alarming(copying):
+        flagged = copying.get("flagged")
+        found.append(
+            f"More minted images ({flagged}) than chance explains lie close to training images."
+        )
     elif copying and not copying.get("assessed"):
         found.append("Copying was not assessed: the detector missed too many planted copies.")
     return found
+
+
+def _alarming(copying: Mapping[str, Any]) -> bool:
+    # a few flags are expected by chance; where that was tested, the test says whether to warn
+    chance = copying.get("p")
+    return chance < ALARM if isinstance(chance, int | float) else bool(copying.get("flagged"))
 
 
 def _glance(report: Report) -> list[Glance]:
@@ -318,7 +330,7 @@ def _copying_text(report: Report) -> str | None:
     copying = _as_mapping(report.get("copying"))
     if not copying:
         return None
-    if not copying.get("assessed"):
+    if not copying.get("assessed") and not _alarming(copying):
         return "not assessed; planted copies found: " + percent(copying.get("recall"))
     found = count(copying.get("flagged")) + " minted images flagged"
     return found + "; planted copies found: " + percent(copying.get("recall"))
