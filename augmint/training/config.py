@@ -29,6 +29,8 @@ class GanConfig:
         precision: "bf16" runs the networks that allow it under autocast.
         generator_interval: critic updates for each generator update.
         simultaneous: one update of both players from one forward pass.
+        fresh_latents: the generator's update draws latents of its own; False lets it go on from the
+            very images that the critic was just shown, as many loops do, which saves a pass.
         fake_aspects: what generated images are asked to carry: "balanced" (classes uniformly,
             everything else as in a random real image of that class), "data" (as in a random real
             image), "batch" (as in the real batch of the step).
@@ -55,6 +57,7 @@ class GanConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     generator_interval: int = 1
     simultaneous: bool = False
+    fresh_latents: bool = True
     fake_aspects: Literal["balanced", "data", "batch"] = "balanced"
 
     def __post_init__(self) -> None:

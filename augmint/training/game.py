@@ -73,6 +73,10 @@ class Fakes:
     aspects: AspectValues
     latent: Tensor
 
+    def detached(self) -> Fakes:
+        """The same without a graph."""
+        return Fakes(self.images.detach(), self.aspects, self.latent.detach())
+
 
 @dataclass
 class Game:
@@ -90,6 +94,8 @@ class Game:
     half: bool
     state: dict[str, Any]
     stochastic: bool = False
+    kept: Fakes | None = None
+    """Images of this step's critic phase that the generator's phase goes on from."""
 
     def __post_init__(self) -> None:
         self.head_map: dict[str, nn.Module] = dict(self.heads.items())

@@ -219,8 +219,9 @@ class GanTraining:
             critic = [g for name, g in groups.items() if name not in owned]
             generator = [g for name, g in groups.items() if name in owned]
             interval = self.config.generator_interval
+            shared = 0 if self.config.fresh_latents else interval
             phases = [
-                CriticPhase(game, self.batches, critic),
+                CriticPhase(game, self.batches, critic, shared),
                 GeneratorPhase(game, self.batches, generator, interval),
             ]
         phases[-1].after.append(self.average.update)

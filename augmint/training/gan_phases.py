@@ -32,26 +32,43 @@ class Seen:
 
 
 class CriticPhase(Phase):
-    """Trains the critic with its heads, and the auxiliaries beside it."""
+    """Trains the critic with its heads, and the auxiliaries beside it.
 
-    def __init__(self, game: Game, batches: Batches, groups: Sequence[Group]) -> None:
+    Args:
+        game, batches, groups: of the run.
+        shared: on steps that are multiples of this the generator's images are kept, with their
+            graph, for the generator's phase; 0 never.
+    """
+
+    def __init__(
+        self, game: Game, batches: Batches, groups: Sequence[Group], shared: int = 0
+    ) -> None:
         super().__init__("critic", groups)
         self.game = game
         self.batches = batches
+        self.shared = shared
 
     def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
         """Return the losses of critic and auxiliaries; generated images carry no graph."""
         game = self.game
         with game.chance(self.name, step):
-            with torch.no_grad():
-                wanted = self.batches.fake_aspects("critic", step)
-                fakes = game.generate(wanted, "critic", step)
+            fakes = self._fakes(step)
             real, real_aspects = self.batches.real(step)
             seen_real = _show(game, real, real_aspects, "real", step)
             seen_fake = _show(game, fakes.images, fakes.aspects, "fake", step)
             loss, logs = _critic_loss(game, step, seen_real, seen_fake)
             beside, more = _auxiliary_losses(self, game, step, (real, real_aspects), fakes)
         return {"critic": loss, **beside}, {**logs, **more}
+
+    def _fakes(self, step: int) -> Fakes:
+        game = self.game
+        if self.shared and step % self.shared == 0:
+            game.kept = game.generate(
+                self.batches.fake_aspects("generator", step), "generator", step
+            )
+            return game.kept.detached()
+        with torch.no_grad():
+            return game.generate(self.batches.fake_aspects("critic", step), "critic", step)
 
 
 class GeneratorPhase(Phase):
@@ -68,8 +85,10 @@ class GeneratorPhase(Phase):
         """Return the generator's loss; the critic's weights are outside the graph."""
         game = self.game
         with game.chance(self.name, step), game.frozen_for_generator():
-            wanted = self.batches.fake_aspects("generator", step)
-            fakes = game.generate(wanted, "generator", step)
+            fakes, game.kept = game.kept, None
+            if fakes is None:
+                wanted = self.batches.fake_aspects("generator", step)
+                fakes = game.generate(wanted, "generator", step)
             seen = _show(game, fakes.images, fakes.aspects, "generator", step)
             real = None
             if game.parts.objective.real_in_generator:
@@ -98,8 +117,9 @@ class BothPhase(Phase):
             loss, logs = _critic_loss(game, step, seen_real, seen_fake)
             compared = _detached(seen_real.output) if _compares(game) else None
             losses, more = _generator_losses(game, step, fakes, seen_fake, compared)
-            detached = Fakes(fakes.images.detach(), fakes.aspects, fakes.latent.detach())
-            beside, rest = _auxiliary_losses(self, game, step, (real, real_aspects), detached)
+            beside, rest = _auxiliary_losses(
+                self, game, step, (real, real_aspects), fakes.detached()
+            )
         return {"critic": loss, **losses, **beside}, {**logs, **more, **rest}
 
 

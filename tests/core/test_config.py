@@ -86,7 +86,11 @@ def test_yaml_round_trip_and_errors(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(write_yaml(Outer(0.5)))
     assert build(Outer, read_yaml(path), "outer") == Outer(0.5)
-    for content, told in (("[1]", "mapping"), ("a: [", "YAML"), ("a: !!python/object:x {}", "YAML")):
+    for content, told in (
+        ("[1]", "mapping"),
+        ("a: [", "YAML"),
+        ("a: !!python/object:x {}", "YAML"),
+    ):
         path.write_text(content)
         with pytest.raises(UsageError, match=told):
             read_yaml(path)

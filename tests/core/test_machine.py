@@ -48,11 +48,16 @@ def test_the_allocator_keeps_memory() -> None:
     assert faults < plain / 10
 
 
-def test_single_thread_is_put_back() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="inside"), single_thread():
+def _fail_inside() -> None:
+    with single_thread():
         assert torch.get_num_threads() == 1
         raise RuntimeError("inside")
+
+
+def test_single_thread_is_put_back_even_by_an_error() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="inside"):
+        _fail_inside()
     assert torch.get_num_threads() == before
 
 

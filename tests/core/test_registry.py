@@ -91,9 +91,7 @@ def test_names_come_without_torch() -> None:
         "import sys; from augmint.core.registry import AXES;"
         "[a.names() for a in AXES.values()]; print('torch' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 

@@ -107,7 +107,9 @@ def test_damaged_checkpoints_are_passed_over(cut: int | str, tmp_path: Path) -> 
     raw = bytearray(newer.read_bytes())
     if cut == "flip":
         raw[-3] ^= 1
-    newer.write_bytes(older.read_bytes() if cut == "swap" else raw[: cut if cut != "flip" else None])
+    newer.write_bytes(
+        older.read_bytes() if cut == "swap" else raw[: cut if cut != "flip" else None]
+    )
     (tmp_path / ".step-x.tmp").write_bytes(b"rest of a crash")
     found = runs.load_checkpoint(tmp_path)
     assert found is not None
@@ -146,7 +148,9 @@ def test_a_locked_folder_names_its_holder(tmp_path: Path) -> None:
 
 def test_runs_are_numbered_even_at_once(tmp_path: Path) -> None:
     made: list[Path] = []
-    threads = [threading.Thread(target=lambda: made.append(runs.new_run(tmp_path))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: made.append(runs.new_run(tmp_path))) for _ in range(8)
+    ]
     for t in threads:
         t.start()
     for t in threads:

@@ -21,9 +21,7 @@ def batches(data: TrainingImages, schema: Schema, batch: int, **changes: object)
 
 
 @pytest.mark.parametrize("batch", [3, 7, 20, 50])
-def test_every_epoch_shows_every_row_once(
-    data: TrainingImages, schema: Schema, batch: int
-) -> None:
+def test_every_epoch_shows_every_row_once(data: TrainingImages, schema: Schema, batch: int) -> None:
     drawn = np.concatenate([batches(data, schema, batch).rows(s) for s in range(40)])
     epochs = drawn[: len(drawn) // 20 * 20].reshape(-1, 20)
     assert all(sorted(e) == list(range(20)) for e in epochs)

@@ -84,9 +84,7 @@ def test_two_seeds_differ_and_one_repeats(tiny: Make, data: TrainingImages, sche
     assert runs[0].generator_digest == runs[1].generator_digest != runs[2].generator_digest
 
 
-def test_what_ran_before_changes_nothing(
-    tiny: Make, data: TrainingImages, schema: Schema
-) -> None:
+def test_what_ran_before_changes_nothing(tiny: Make, data: TrainingImages, schema: Schema) -> None:
     first = train_gan(tiny(steps=3), data, schema, 1, progress=False)
     torch.manual_seed(99)
     torch.rand(5)
@@ -345,5 +343,5 @@ def test_incompatible_parts_are_refused_before_training(
     tiny: Make, data: TrainingImages, schema: Schema
 ) -> None:
     critic = {"name": "dcgan-critic", "channels": 4, "normalisation": "batch"}
-    with pytest.raises(IncompatibleError, match="r1.*dcgan-critic.*couples"):
+    with pytest.raises(IncompatibleError, match=r"r1.*dcgan-critic.*couples"):
         train_gan(tiny(critic=critic, penalties=("r1",)), data, schema, 1, progress=False)

@@ -25,9 +25,7 @@ class Toy(Phase):
         self.optimiser = torch.optim.SGD(self.module.parameters(), 0.1)
         super().__init__("toy", [Group("toy", [self.module.weight], self.optimiser)])
         self.nan_at, self.bound = nan_at, bound
-        self.parts = Parts(
-            module=ModulePart(self.module), optimiser=OptimiserPart(self.optimiser)
-        )
+        self.parts = Parts(module=ModulePart(self.module), optimiser=OptimiserPart(self.optimiser))
 
     def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
         loss = self.module.weight.square().sum()

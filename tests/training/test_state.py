@@ -78,7 +78,9 @@ def test_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
 def test_a_recorder_goes_on_in_the_middle_of_an_interval() -> None:
     def feed(recorder: Recorder, steps: range) -> None:
         for s in steps:
-            recorder.add({"x": torch.tensor(0.1 * s), **({"rare": torch.tensor(1.0)} if s == 3 else {})})
+            recorder.add(
+                {"x": torch.tensor(0.1 * s), **({"rare": torch.tensor(1.0)} if s == 3 else {})}
+            )
 
     whole, first, second = Recorder(5), Recorder(5), Recorder(5)
     feed(whole, range(1, 6))
