@@ -1,10 +1,8 @@
-"""Core: what every room stands on; it imports no other room.
+"""Core: what every other room builds on, and what builds on nothing.
 
-- `errors`: rule, value, remedy.  - `config`: frozen dataclasses read, checked, printed, hashed.
-- `registry`: the axes and their members.  - `types`: shapes, and Protocols between rooms.
-- `streams`: counter-based randomness.  - `runs`: atomic files, checkpoints, locks, provenance.
-- `progress`: long work shows itself.  - `machine`: allocator, threads, device.
-- `pictures`: grids of images.
-
-A new axis is one line at the end of `registry`.
+errors    rule, value and remedy on one line      registry  names without imports, one per axis
+config    dataclasses from mappings, strictly     streams   counter-based random numbers
+types     shapes, Protocols, image conversions    runs      crash-safe files, checkpoints, events
+progress  rate and time left                      machine   allocator, threads, device, ceilings
+pictures  grids and PNG, Pillow only
 """

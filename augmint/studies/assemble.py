@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.core.config import to_plain
 from augmint.studies.arms import ARMS, BASELINE, POSITIVE_CONTROL, TREATMENT
 from augmint.studies.equivalence import real_equivalent
 from augmint.studies.statistics import Interval, holm, minimum_detectable_effect, paired_t
@@ -157,7 +158,9 @@ def per_class(values: StudyValues, classes: Sequence[str]) -> list[dict[str, Any
     treatment = np.array([v["per_class"] for v in values.arms[TREATMENT.name]], dtype=float)
     counts = values.arms[BASELINE.name][0]["counts"]
     tested = [c for c in range(len(classes)) if counts[c] > 0]
-    intervals = {c: paired_t(treatment[:, c] - baseline[:, c]) for c in tested}
+    # accuracies are ratios of counts: what differs by rounding alone is equal
+    gaps = np.round(treatment - baseline, 12)
+    intervals = {c: paired_t(gaps[:, c]) for c in tested}
     adjusted = dict(zip(tested, holm([intervals[c].p for c in tested]), strict=True))
     rows = []
     for c in tested:
@@ -197,7 +200,19 @@ def equivalent(values: StudyValues, labelled: int) -> dict[str, Any]:
         more = values.arms[POSITIVE_CONTROL.name]
         curve[more[0]["real_per_class"]] = [1.0 - v["accuracy"] for v in more]
     treated = [1.0 - v["accuracy"] for v in values.arms[TREATMENT.name]]
-    return real_equivalent(sorted(curve.items()), treated, labelled).plain()
+    found = real_equivalent(sorted(curve.items()), treated, labelled)
+    return {
+        "assessed": found.worth is not None,
+        "reason": found.refused,
+        "images": found.worth,
+        "low": found.low,
+        "high": found.high,
+        "clipped": found.clipped,
+        "curve": [
+            {"n": n, "error_mean": float(np.mean(e)), "errors": e} for n, e in sorted(curve.items())
+        ],
+        "fit": to_plain(found.curve),
+    }
 
 
 def distribution(values: StudyValues) -> list[dict[str, Any]]:
@@ -218,18 +233,28 @@ def distribution(values: StudyValues) -> list[dict[str, Any]]:
 
 
 def copying(values: StudyValues) -> dict[str, Any]:
-    """Return the copy check over all seeds: pooled counts, the worst seed's recall."""
+    """Return the copy check over all seeds: pooled counts, the worst seed's recall, Bonferroni's p."""
     reports = [m["copying"] for m in values.mints]
     worst = min(reports, key=lambda r: r["recall"])
     flagged, minted = sum(r["flagged"] for r in reports), sum(r["minted"] for r in reports)
+    expected = sum(r["expected_flags"] for r in reports)
+    assessed = all(r["assessed"] for r in reports)
+    lead = min(r["p"] for r in reports) * len(reports)  # Bonferroni over the seeds
     return {
         **worst,
         "flagged": flagged,
         "minted": minted,
         "share": flagged / max(minted, 1),
-        "assessed": all(r["assessed"] for r in reports),
+        "expected_flags": expected,
+        "p": min(1.0, lead),
+        "assessed": assessed,
         "recall_by_seed": [r["recall"] for r in reports],
-        "removed_before": sum(m["curation"]["rejected"].get("copy", 0) for m in values.mints),
+        "text": (
+            f"{flagged} of {minted} minted images were flagged and removed; chance alone would "
+            f"flag at most {expected:.1f}. The detector found {worst['recall']:.0%} of planted "
+            f"copies in its worst seed"
+            + ("." if assessed else ", under 95 %: copying is not assessed.")
+        ),
     }
 
 
@@ -266,13 +291,14 @@ def curation(values: StudyValues) -> dict[str, Any]:
 def diversity(values: StudyValues) -> dict[str, Any]:
     """Return each measure within and between classes, minted beside real."""
     mean = mean_of([d["diversity"] for d in values.diagnoses])
-    return {
+    rows = {
         kind: {
             measure: {"minted": value, "real": mean["real"].get(kind, {}).get(measure)}
             for measure, value in measures.items()
         }
         for kind, measures in mean["minted"].items()
     }
+    return {**rows, "pairs": values.diagnoses[0]["pairs"]}
 
 
 def generator_row(config: StudyConfig, values: StudyValues) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def neighbours(minted: Minted, table: Table, rows: Rows, count: int = ACROSS) ->
     found, distances = nearest(images, train)
     both = np.concatenate([images, train[found]])
     captions = ["minted"] * count + [f"{d:.2f}" for d in distances]
-    return png_bytes(grid(both, count, scale=scale_of(images.shape[-1]), captions=captions))
+    return png_bytes(grid(both, count, scale=2 * scale_of(images.shape[-1]), captions=captions))
 
 
 def scale_of(side: int) -> int:

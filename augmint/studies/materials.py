@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from augmint.core.runs import load_tensors, save_tensors
 from augmint.core.streams import permutation
 from augmint.data.splits import per_class
 from augmint.metrics.planted import planted_copies
@@ -77,20 +79,17 @@ def save_minted(minted: Minted, folder: Path) -> None:
     """Write minted images with their values, ids and scores as arrays."""
     folder.mkdir()
     np.save(folder / "images.npy", minted.images)
-    np.savez(
-        folder / "rows.npz",
-        ids=minted.ids,
-        seeds=minted.seeds,
-        **{f"value.{k}": v for k, v in minted.values.items()},
-        **{f"score.{k}": v for k, v in minted.scores.items()},
-    )
+    columns: dict[str, np.ndarray] = {"ids": minted.ids, "seeds": minted.seeds}
+    columns |= {f"value.{k}": v for k, v in minted.values.items()}
+    columns |= {f"score.{k}": v for k, v in minted.scores.items()}
+    tensors = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in columns.items()}
+    save_tensors(folder / "rows.safetensors", tensors, {})
 
 
 def load_minted(folder: Path) -> Minted:
     """Read what `save_minted` wrote; the counts stay in the stage's value."""
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    with np.load(folder / "rows.npz", allow_pickle=False) as archive:
-        named = {k: archive[k] for k in archive.files}
+    named = {k: v.numpy() for k, v in load_tensors(folder / "rows.safetensors")[0].items()}
     values = {k.removeprefix("value."): v for k, v in named.items() if k.startswith("value.")}
     scores = {k.removeprefix("score."): v for k, v in named.items() if k.startswith("score.")}
     return Minted(images, values, named["ids"], named["seeds"], scores, (), None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.config import build, read_yaml, with_overrides, write_yaml
+from augmint.core.config import build, read_yaml, to_plain, with_overrides, write_yaml
 from augmint.core.errors import AugmintError, DataError, UsageError, nearest
 from augmint.core.machine import ceilings, resolve_device, set_allocator
 from augmint.core.pictures import grid, png_bytes
@@ -21,7 +21,7 @@ from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds, per_class
-from augmint.metrics.base import extract, measure_features
+from augmint.metrics.base import Protocol, extract, measure_features
 from augmint.metrics.copying import assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
@@ -78,7 +78,8 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
     fields: dict[str, Any] = {} if options.config is None else read_yaml(Path(options.config))
     if options.steps is not None:
         fields = merge(fields, {"steps": options.steps})
-    config = build(GanConfig, with_overrides(fields, as_overrides(options.settings)), "generator")
+    complete = to_plain(build(GanConfig, fields, "generator"))
+    config = build(GanConfig, with_overrides(complete, as_overrides(options.settings)), "generator")
     device = str(resolve_device(options.device))
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
@@ -223,7 +224,7 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
             if found["value"] is not None
             else f"refused: {found['refused']}"
         )
-        lines.append(f"{found['metric']} {shown} · {found['protocol']['text']}")
+        lines.append(f"{found['metric']} {shown} · {Protocol(**found['protocol']).text()}")
     return [*lines, f"copying: {row['copying']['text']}"]
 
 

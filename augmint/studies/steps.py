@@ -309,7 +309,12 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
         ("real", table.images[rows.train], labels[rows.train]),
     ):
         diversity[name] = pairwise_diversity(np.asarray(images), of, config.pairs, config.seed)
-    return {"label_truth": truth, "distribution": distances, "diversity": diversity}
+    return {
+        "label_truth": truth,
+        "distribution": distances,
+        "diversity": diversity,
+        "pairs": config.pairs,
+    }
 
 
 def _cross_fitted(
@@ -364,20 +369,22 @@ def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) 
 
 
 def flat(measurements: tuple[Measurement, ...]) -> list[Value]:
-    """Return one row a named number, averaged over the folds that gave it."""
-    first = measurements[0]
-    protocol = {**to_plain(first.protocol), "text": first.protocol.text()}
+    """Return one row a named number, averaged over the folds that gave it.
+
+    Numbers named after their metric (its spread, its subset size) are details of the protocol.
+    """
+    first = measurements[0].protocol
     given = [m for m in measurements if m.value is not None and m.floor is not None]
+    detail = f"{first.metric}_"
+    settings = dict(first.settings)
+    if given and given[0].value:
+        details = {k: v for k, v in given[0].value.items() if k.startswith(detail)}
+        settings |= {k.removeprefix(detail): v for k, v in details.items()}
+    protocol = {**to_plain(first), "digest": first.digest[:12], "settings": settings}
     if not given:
-        return [
-            {
-                "metric": first.protocol.metric,
-                "value": None,
-                "floor": None,
-                "protocol": protocol,
-                "refused": first.refused,
-            }
-        ]
+        refused = measurements[0].refused
+        nothing = {"metric": first.metric, "value": None, "floor": None}
+        return [{**nothing, "protocol": protocol, "refused": refused}]
     return [
         {
             "metric": name,
@@ -387,6 +394,7 @@ def flat(measurements: tuple[Measurement, ...]) -> list[Value]:
             "refused": None,
         }
         for name in given[0].value or {}
+        if not name.startswith(detail)
     ]
 
 

@@ -224,8 +224,12 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     }
     fields = merge(fields, {k: v for k, v in said.items() if v is not None})
     fields["data"] = data
-    fields = with_overrides(fields, as_overrides(options.settings))
-    return build(StudyConfig, fields, where="study")
+    complete = build(StudyConfig, fields, where="study")
+    overrides = as_overrides(options.settings)
+    if not overrides:
+        return complete
+    # over the complete fields, so that one field of a variant given by name can be set alone
+    return build(StudyConfig, with_overrides(to_plain(complete), overrides), where="study")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
