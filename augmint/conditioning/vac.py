@@ -53,7 +53,7 @@ NAME = "classifier"
 
 
 def _default_network() -> dict[str, Any]:
-    return {"name": "small-cnn", "normalisation": "none"}
+    return {"name": "small-cnn", "channels": 16, "normalisation": "none"}
 
 
 @CONDITIONING.register("vac")

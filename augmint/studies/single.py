@@ -52,7 +52,6 @@ CORE = (
     "scipy",
     "scikit-learn",
     "pillow",
-    "kornia",
     "safetensors",
     "joblib",
     "matplotlib",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from augmint.core.errors import UsageError
@@ -39,8 +39,8 @@ class GanConfig:
         UsageError: for a value out of range.
     """
 
-    generator: Spec = "dcgan-generator"
-    critic: Spec = "dcgan-critic"
+    generator: Spec = field(default_factory=lambda: {"name": "dcgan-generator", "channels": 32})
+    critic: Spec = field(default_factory=lambda: {"name": "dcgan-critic", "channels": 32})
     objective: Spec = "hinge"
     penalties: tuple[Spec, ...] = ()
     conditioning: Spec = "vac"
