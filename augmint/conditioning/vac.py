@@ -53,7 +53,8 @@ NAME = "classifier"
 
 
 def _default_network() -> dict[str, Any]:
-    return {"name": "small-cnn", "channels": 16, "normalisation": "none"}
+    # narrow and plain: it runs twice a step, and twice the width costs a third of the whole step
+    return {"name": "small-cnn", "channels": 16, "normalisation": "none", "dropout": 0.0}
 
 
 @CONDITIONING.register("vac")

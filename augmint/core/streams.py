@@ -12,8 +12,10 @@ What can only read torch's global generator (dropout, some initialisers) runs in
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UInt32 = npt.NDArray[np.uint32]
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)[:, None, None]
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
+_HIGH_WORD = 1 if sys.byteorder == "little" else 0
 
 
 def philox(counter: tuple[UInt32, UInt32, UInt32, UInt32], key: tuple[int, int]) -> list[UInt32]:
@@ -38,20 +41,35 @@ def philox(counter: tuple[UInt32, UInt32, UInt32, UInt32], key: tuple[int, int])
         >>> [hex(int(w[0])) for w in philox((zero, zero, zero, zero), (0, 0))]
         ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
-    c0, c1, c2, c3 = (c.astype(np.uint64) for c in counter)
-    k0, k1 = key
-    for _ in range(10):
-        p0 = _MULTIPLIERS[0] * c0
-        p1 = _MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (
-            (p1 >> _SHIFT) ^ c1 ^ np.uint64(k0),
-            p1 & _LOW,
-            (p0 >> _SHIFT) ^ c3 ^ np.uint64(k1),
-            p0 & _LOW,
-        )
-        k0 = (k0 + _WEYL[0]) & 0xFFFFFFFF
-        k1 = (k1 + _WEYL[1]) & 0xFFFFFFFF
-    return [c.astype(np.uint32) for c in (c0, c1, c2, c3)]
+    even = np.stack((counter[0], counter[2])).astype(np.uint32).reshape(2, 1, -1)
+    odd = np.stack((counter[1], counter[3])).astype(np.uint32).reshape(2, 1, -1)
+    even, odd = _rounds(even, odd, key)
+    return [w.reshape(counter[0].shape) for w in (even[0], odd[0], even[1], odd[1])]
+
+
+def _rounds(even: UInt32, odd: UInt32, key: tuple[int, int]) -> tuple[UInt32, UInt32]:
+    """Ten rounds on words 0 and 2 (`even`, overwritten) and 1 and 3 (`odd`), each `(2, A, B)`.
+
+    Three calls a round on whole arrays: small batches cost what numpy's calls cost.
+    """
+    products = [np.empty(even.shape, np.uint64) for _ in range(2)]
+    halves = [p.view(np.uint32).reshape(*even.shape, 2)[::-1] for p in products]
+    highs = [h[..., _HIGH_WORD] for h in halves]
+    lows = [h[..., 1 - _HIGH_WORD] for h in halves]
+    for i, round_key in enumerate(_schedule(key)):
+        turn = i & 1  # the product of the last round is still read as `odd`
+        np.multiply(even, _MULTIPLIERS, out=products[turn])
+        np.bitwise_xor(highs[turn], odd, out=even)
+        np.bitwise_xor(even, round_key, out=even)
+        odd = lows[turn]
+    return even, odd
+
+
+@functools.lru_cache(maxsize=256)
+def _schedule(key: tuple[int, int]) -> list[UInt32]:
+    """The keys of the ten rounds, `(2, 1, 1)` each."""
+    words = [[(k + i * w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)] for i in range(10)]
+    return list(np.array(words, np.uint32)[:, :, None, None])
 
 
 class Stream:
@@ -70,13 +88,17 @@ class Stream:
         """Return `(ids, n)` uniform 32-bit words."""
         blocks = -(-n // 4)
         rows = len(self._ids)
-        block = np.arange(self._block, self._block + blocks, dtype=np.uint32)[None, :]
+        even = np.empty((2, rows, blocks), np.uint32)
+        odd = np.empty((2, rows, blocks), np.uint32)
+        even[0] = np.arange(self._block, self._block + blocks, dtype=np.uint32)
+        even[1] = (self._ids & _LOW)[:, None]
+        odd[0] = self._step
+        odd[1] = (self._ids >> _SHIFT)[:, None]
         self._block += blocks
-        low = (self._ids & _LOW).astype(np.uint32)[:, None]
-        high = (self._ids >> _SHIFT).astype(np.uint32)[:, None]
-        shape = (rows, blocks)
-        counter = tuple(np.broadcast_to(c, shape) for c in (block, self._step, low, high))
-        out = np.stack(philox(counter, self._key), axis=-1)  # type: ignore[arg-type]
+        even, odd = _rounds(even, odd, self._key)
+        out = np.empty((rows, blocks, 2, 2), np.uint32)
+        out[..., 0] = even.transpose(1, 2, 0)
+        out[..., 1] = odd.transpose(1, 2, 0)
         return out.reshape(rows, 4 * blocks)[:, :n]
 
     def uniform(self, n: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -97,8 +119,11 @@ class Stream:
         u = (words[..., 0].astype(np.float64) + 0.5) * 2.0**-32
         angle = words[..., 1].astype(np.float64) * (2.0 * math.pi * 2.0**-32)
         radius = np.sqrt(-2.0 * np.log(u))
-        both = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=-1)
-        return torch.from_numpy(both.reshape(len(self._ids), 2 * pairs)[:, :n].astype(np.float32))
+        both = np.empty((len(self._ids), pairs, 2), np.float32)
+        np.multiply(radius, np.cos(angle), out=both[..., 0], casting="same_kind")
+        np.multiply(radius, np.sin(angle), out=both[..., 1], casting="same_kind")
+        values = both.reshape(len(self._ids), 2 * pairs)[:, :n]
+        return torch.from_numpy(np.ascontiguousarray(values))
 
     def integers(self, n: int, high: int) -> Tensor:
         """Return `(ids, n)` int64 values, uniform in 0 … high-1 (bias below 2^-32 · high)."""
@@ -160,6 +185,7 @@ def _cuda_devices() -> list[int]:
     return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
 
 
+@functools.lru_cache(maxsize=1024)
 def _key(seed: int, purpose: str) -> tuple[int, int]:
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")

@@ -64,7 +64,7 @@ class SmallCnn(ClassifierArchitecture):
 
     channels: int = 32
     normalisation: Literal["batch", "group", "none"] = "batch"
-    dropout: float = 0.0
+    dropout: float = 0.5
     channels_last: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

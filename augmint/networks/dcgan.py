@@ -17,6 +17,7 @@ from augmint.networks.blocks import (
     SpectralLinear,
     UpsampleConv,
     channels_last,
+    flattened,
     initialise,
 )
 from augmint.networks.sizes import check_size, refuse_condition
@@ -230,5 +231,5 @@ class _Critic(nn.Module):
         self.score = SpectralLinear(features, 1) if spectral else nn.Linear(features, 1)
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
-        features = self.layers(images).flatten(1)
+        features = flattened(self.layers(images))
         return CriticOutput(self.score(features).squeeze(1), "score", features)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.core.config import to_plain
+from augmint.core.errors import UsageError
 from augmint.core.pictures import grid, png_bytes
 from augmint.core.runs import write_atomic
 from augmint.metrics.copying import nearest
 from augmint.minting.bundle import Bundle
+from augmint.minting.curation import ClassCount
 from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
 from augmint.studies.materials import load_minted
@@ -39,15 +43,15 @@ def publish(
     """Write bundle, minted images and pictures of the first repetition; return the pictures."""
     table = plan.table
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
-    minted = load_minted(mint.folder / "curated")
+    minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], plan)
     bundle = finished_bundle(made.folder / "bundle", mint.folder / "judge.safetensors")
-    bundle.save(out / "bundle")
+    _anew(out / "bundle", bundle.save)
     provenance = {
         "generator": bundle.digest,
         "parents": {"data": table.digest, "training_rows": len(rows.train)},
         "config": plan.config,
     }
-    write_minted(minted, out / "minted", table.schema, provenance)
+    _anew(out / "minted", lambda to: write_minted(minted, to, table.schema, provenance))
     labels = table.labels()
     pictures = {
         "real": by_class(table.images, labels, rows.train),
@@ -57,6 +61,32 @@ def publish(
     for name, content in pictures.items():
         write_atomic(out / "pictures" / f"{name}.png", content)
     return pictures
+
+
+def _anew(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder of the study's own; what an earlier look or a kill left makes way."""
+    for stale in folder.parent.glob(f".{folder.name}.*.part"):
+        shutil.rmtree(stale)
+    try:
+        write(folder)
+    except UsageError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(folder)
+        write(folder)
+
+
+def counted(minted: Minted, curation: Mapping[str, Any], plan: Plan) -> Minted:
+    """Return minted images with the counts of their stage; removed copies count as rejected."""
+    names = list(getattr(plan.table.schema["label"], "classes", ()))
+    kept = np.bincount(minted.values["label"], minlength=len(names))
+    counts = []
+    for c in curation["classes"]:
+        left = int(kept[names.index(c["name"])])
+        copies = c["rejected"].get("copy", 0) + c["accepted"] - left
+        rejected = {**c["rejected"], "copy": copies}
+        counts.append(ClassCount(c["name"], c["quota"], c["drawn"], left, rejected))
+    return replace(minted, counts=tuple(counts), curation=to_plain(plan.config.curation))
 
 
 def finished_bundle(generator: Path, judge: Path) -> Bundle:

@@ -51,7 +51,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
     workers = options.workers or os.cpu_count() or 1
     with _study_folder(out):
         earlier = _claim(out, config)
-        table = ingest(data, out / "stages" / "tables", size=config.size, workers=workers)
+        table = ingest(config.data, out / "stages" / "tables", size=config.size, workers=workers)
         _validate(config, table)
         found = check(table)
         dropped = _dropped(found, table, config)
@@ -125,6 +125,7 @@ def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
                 f"{out}, where {', '.join(changed[:4])} differ",
                 "choose another --out DIR, or only add seeds",
             )
+    _deciding(looks, config.seeds)
     write_atomic(path, write_yaml(config))
     return looks
 
@@ -337,7 +338,7 @@ def _story(
         row["images_shown"] += shown
     machine = provenance()
     warnings = []
-    if earlier and list(earlier[-1]["seeds"]) != list(indices):
+    if any(list(look["seeds"]) != list(indices) for look in earlier):
         warnings.append(
             f"this study was looked at before; repetitions {indices[0]} to {indices[-1]} were "
             "added and decide on themselves alone"
@@ -346,7 +347,7 @@ def _story(
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "augmint": machine["augmint"],
         "cost": sorted(cost.values(), key=lambda r: -r["seconds"]),
-        "seconds": sum(r["seconds"] for r in cost.values()),
+        "seconds": round(sum(r["seconds"] for r in cost.values()), 3),
         "wall_seconds": time.time() - started,
         "images_shown": sum(r["images_shown"] for r in cost.values()),
         "machine": machine,

@@ -47,7 +47,7 @@ class TaskConfig:
     size: tuple[int, int] | None = None
     steps: int = 1000
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     precision: Literal["fp32", "bf16"] = "fp32"
     aspect: str = "label"
@@ -64,7 +64,7 @@ class TaskConfig:
             raise UsageError(
                 "task.learning_rate is above 0",
                 self.learning_rate,
-                "set task.learning_rate=0.002 (--set task.learning_rate=0.002)",
+                "set task.learning_rate=0.005 (--set task.learning_rate=0.005)",
             )
         if not self.weight_decay >= 0:
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,7 +63,8 @@ def timeless(report: dict[str, Any]) -> dict[str, Any]:
 
 def again(study: TinyStudy, folder: Path, **changes: Any) -> dict[str, Any]:
     settings = {**study.settings, **changes.pop("settings", {})}
-    return augmint.prove("digits", folder, **{"seeds": 2, "workers": 1, **changes}, settings=settings)
+    asked = {"data": "digits", "seeds": 2, "workers": 1, **changes}
+    return augmint.prove(out=folder, settings=settings, **asked)
 
 
 def table_of(study: TinyStudy) -> Table:
@@ -106,7 +108,11 @@ def test_the_page_shows_the_same_numbers(tiny_study: TinyStudy) -> None:
     report, page = tiny_study.report, (tiny_study.folder / "report.html").read_text()
     assert "http://" not in page
     assert "https://" not in page
-    minus = page.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+    exact = set(re.findall(r'<data value="([^"]*)">', page))
+    minus = re.sub(r"</?data[^>]*>", "", page)
+    minus = minus.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+    for key in ("mean", "low", "high", "p", "delta"):
+        assert json.dumps(report["uplift"][key]) in exact, key
     assert report["sentence"] in minus
     for arm in report["arms"].values():
         assert f"{arm['mean']:.2f}" in minus
@@ -299,7 +305,8 @@ def test_minted_images_are_data_that_cannot_be_scored(
 
 def test_minted_images_are_no_data_for_a_study(tiny_study: TinyStudy, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="real images"):
-        again(tiny_study, tmp_path / "o", settings={"data": str(tiny_study.folder / "minted")})
+        again(tiny_study, tmp_path / "o", data=str(tiny_study.folder / "minted"))
+    assert not list((tmp_path / "o" / "stages").glob("policy*")), "no policy is chosen on them"
 
 
 def test_the_bundle_mints_the_same_images_without_the_data(

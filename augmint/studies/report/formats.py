@@ -53,6 +53,8 @@ def decimals(value: float, places: int | None) -> str:
     size = abs(value)
     if places is None:
         places = 0 if isinstance(value, int) else 4 if size < 0.1 else 3 if size < 1.5 else 2
+    if isinstance(value, int) and size >= 2**53:
+        return f"{value}"  # a seed: no float holds it, and its digits are not read in thousands
     text = f"{value:.2e}" if 0 < size < 0.5 * 10.0**-places else f"{value:,.{places}f}"
     text = text.replace(",", _THIN).replace("-", "−")
     return text.removeprefix("−") if not any(c in "123456789" for c in text) else text
