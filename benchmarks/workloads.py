@@ -103,7 +103,10 @@ def our_gan(
         auxiliary_augment=None,
         latent_dim=100,
         batch=work.batch,
+        generator_rate=2e-4,
+        critic_rate=2e-4,
         betas=(0.5, 0.999),
+        ema=0.999,
         precision=precision,
         fresh_latents=fresh_latents,
     )

@@ -70,7 +70,18 @@ def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
 @pytest.fixture(scope="session")
 def train_words() -> list[str]:
     """What the tiny bundle is trained with, but for --out."""
-    words = "train digits --per-class 10 --steps 40 --device cpu --set batch=16".split()
+    words = [
+        "train",
+        "digits",
+        "--per-class",
+        "10",
+        "--steps",
+        "40",
+        "--device",
+        "cpu",
+        "--set",
+        "batch=16",
+    ]
     for part in ("generator", "critic"):
         words += ["--set", f"{part}={{name: dcgan-{part}, channels: 8}}"]
     return words

@@ -246,6 +246,22 @@ def lock_folder(path: Path) -> Iterator[None]:
         yield
 
 
+def sweep(folder: Path, *caches: Path) -> None:
+    """Remove what a killed process left half written; the caller holds the folder's lock.
+
+    Args:
+        folder: where temporary files of `write_atomic` go, at any depth.
+        caches: folders in which everything hidden is temporary (tables, decoded pixels).
+    """
+    for stale in list(folder.rglob(".*.tmp")):
+        with contextlib.suppress(OSError):
+            stale.unlink()
+    for cache in caches:
+        for stale in list(cache.glob(".*")):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+
+
 def new_run(parent: Path) -> Path:
     """Make and return the next numbered folder of `parent`: 0001, 0002, …"""
     parent.mkdir(parents=True, exist_ok=True)

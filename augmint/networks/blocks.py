@@ -1,13 +1,13 @@
 """Parts that networks share: upsampling, normalisation, initialisation.
 
 Everything here is plain torch with one twist each: an exact and faster form of a common pair of
-layers (`UpsampleConv`), a form that avoids a defect (`instance_norm`), or state that is explicit and
-therefore checkpointed (`SpectralConv2d`, `SpectralLinear`).
+layers (`UpsampleConv`), a form that avoids a defect (`instance_norm`, `BatchNorm2d`), or state that
+is explicit and therefore checkpointed (`SpectralConv2d`, `SpectralLinear`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +101,96 @@ class InstanceNorm(nn.Module):
 
     def forward(self, images: FloatImages) -> FloatImages:
         return instance_norm(images, self.weight, self.bias, self.epsilon)
+
+
+SEQUENTIAL = 2048
+"""Positions over which torch's channels_last statistics may add up in order."""
+
+
+@torch.no_grad()
+def batch_statistics(images: FloatImages) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance of each channel of channels_last images, both `(C,)`.
+
+    torch 2.13 adds up all N·H·W positions one after the other in float32 here: with 131 072
+    positive values the variance is off by 8e-4 (1e-7 in the contiguous format), enough to turn
+    gradients by several per cent. Runs are therefore added apart, as if they were more channels,
+    and joined by
+
+        mean = mean_k m_k,   variance = mean_k v_k + mean_k (m_k - mean)²
+
+    (Chan, Golub and LeVeque 1983), at the same speed; the error falls to 2e-6.
+
+    Args:
+        images: `(N, C, H, W)` in channels_last format, N·H·W even.
+    """
+    n, channels, height, width = images.shape
+    positions, runs = n * height * width, 1
+    while positions % (4 * runs) == 0 and 2 * runs * channels <= 4096:
+        runs *= 2
+    # two rows a "pixel": with one the layout would count as contiguous, whose kernel is slow here
+    apart = images.permute(0, 2, 3, 1).reshape(-1, 2, runs * channels).permute(0, 2, 1)
+    means, variances = torch.batch_norm_update_stats(apart[..., None], None, None, 0.0)
+    means, variances = means.view(runs, channels), variances.view(runs, channels)
+    mean = means.mean(0)
+    return mean, variances.mean(0).add_((means - mean).square_().mean(0))
+
+
+class NormaliseBatch(torch.autograd.Function):
+    """Batch normalisation by the batch's own statistics, given; gradients know they are its own."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        epsilon: float,
+    ) -> Tensor:
+        ctx.epsilon = epsilon
+        ctx.save_for_backward(images, weight, mean, (variance + epsilon).rsqrt())
+        args = (images, weight, bias, mean, variance, False, 0.0, epsilon)
+        normed: Tensor = torch.native_batch_norm(*args)[0]
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        images, weight, mean, scale = ctx.saved_tensors
+        found = torch.ops.aten.native_batch_norm_backward(
+            gradient, images, weight, None, None, mean, scale, True, ctx.epsilon, [True] * 3
+        )
+        return (*found, None, None, None)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d`, with exact statistics in channels_last format too (`batch_statistics`)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        n, _, height, width = input.shape
+        positions = n * height * width
+        imprecise = (
+            self.training
+            and positions > SEQUENTIAL
+            and positions % 2 == 0
+            and input.dtype == torch.float32
+            and input.device.type == "cpu"
+            and not input.is_contiguous()
+            and input.is_contiguous(memory_format=torch.channels_last)
+        )
+        means, variances, count = self.running_mean, self.running_var, self.num_batches_tracked
+        if not imprecise or means is None or variances is None or self.momentum is None:
+            return super().forward(input)
+        mean, variance = batch_statistics(input)
+        with torch.no_grad():
+            means.lerp_(mean, self.momentum)
+            variances.lerp_(variance * (positions / (positions - 1)), self.momentum)
+            if count is not None:
+                count += 1
+        normed: Tensor = NormaliseBatch.apply(
+            input, self.weight, self.bias, mean, variance, self.eps
+        )
+        return normed
 
 
 def _flat(weight: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
 from augmint.networks.base import ClassifierArchitecture
-from augmint.networks.blocks import channels_last, initialise_glorot, initialise_he
+from augmint.networks.blocks import BatchNorm2d, channels_last, initialise_glorot, initialise_he
 from augmint.networks.sizes import check_size
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class SmallCnn(ClassifierArchitecture):
 
     def _norm(self, channels: int) -> list[nn.Module]:
         if self.normalisation == "batch":
-            return [nn.BatchNorm2d(channels)]
+            return [BatchNorm2d(channels)]
         if self.normalisation == "group":
             groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
             return [nn.GroupNorm(groups, channels)]
@@ -131,9 +131,9 @@ class FerSimple(ClassifierArchitecture):
         inputs = shape[0]
         for i, width in enumerate((64, 128, 256, 512)):
             layers += [nn.Conv2d(inputs, width, 3, padding=int(i > 0)), nn.ReLU(inplace=True)]
-            layers += [nn.BatchNorm2d(width)] if i > 0 else []
+            layers += [BatchNorm2d(width)] if i > 0 else []
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True)]
-            layers += [nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.Dropout(0.5)]
+            layers += [BatchNorm2d(width), nn.MaxPool2d(2), nn.Dropout(0.5)]
             inputs = width
         layers += [nn.Flatten()]
         inputs = 512 * ((shape[1] - 2) // 16) * ((shape[2] - 2) // 16)

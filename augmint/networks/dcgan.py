@@ -13,6 +13,7 @@ from augmint.core.registry import ARCHITECTURES
 from augmint.core.types import CriticOutput
 from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
 from augmint.networks.blocks import (
+    BatchNorm2d,
     SpectralConv2d,
     SpectralLinear,
     UpsampleConv,
@@ -160,7 +161,7 @@ class _Generator(nn.Module):
 
 def _norm_relu(channels: int, normed: bool) -> list[nn.Module]:
     relu = nn.ReLU(inplace=True)
-    return [nn.BatchNorm2d(channels), relu] if normed else [relu]
+    return [BatchNorm2d(channels), relu] if normed else [relu]
 
 
 @ARCHITECTURES.register("dcgan-critic")
@@ -224,7 +225,7 @@ class _Critic(nn.Module):
                 layers += [SpectralConv2d(inputs, outputs, 4, 2, 1)]
             else:
                 layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not normed)]
-            layers += [nn.BatchNorm2d(outputs)] if normed else []
+            layers += [BatchNorm2d(outputs)] if normed else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             inputs = outputs
         self.layers = nn.Sequential(*layers)

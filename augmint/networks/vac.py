@@ -22,7 +22,7 @@ from augmint.networks.base import (
     CriticArchitecture,
     GeneratorArchitecture,
 )
-from augmint.networks.blocks import channels_last, initialise_glorot
+from augmint.networks.blocks import BatchNorm2d, channels_last, initialise_glorot
 from augmint.networks.classifiers import Classifier
 from augmint.networks.sizes import check_size, refuse_condition
 from augmint.networks.stochastic import GaussianNoise, MinibatchDiscrimination
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 KERNELS, DIMENSIONS = 50, 30
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-4, momentum=0.1)
+def _norm(channels: int) -> BatchNorm2d:
+    return BatchNorm2d(channels, eps=1e-4, momentum=0.1)
 
 
 def _norm_dense(width: int) -> nn.BatchNorm1d:

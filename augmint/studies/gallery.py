@@ -14,10 +14,11 @@ from augmint.core.config import to_plain
 from augmint.core.errors import UsageError
 from augmint.core.pictures import grid, png_bytes
 from augmint.core.runs import write_atomic
-from augmint.metrics.copying import nearest
+from augmint.metrics.copying import false_flag_rule, nearest
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import ClassCount
 from augmint.minting.judge import StoredJudge
+from augmint.minting.nearness import distances
 from augmint.minting.writer import write_minted
 from augmint.studies.materials import load_minted
 from augmint.tasks.trained import TrainedTask
@@ -44,14 +45,20 @@ def publish(
     table = plan.table
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
     minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], plan)
-    bundle = finished_bundle(made.folder / "bundle", mint.folder / "judge.safetensors")
-    _anew(out / "bundle", bundle.save)
+    bundle = finished_bundle(
+        made.folder / "bundle",
+        mint.folder / "judge.safetensors",
+        np.ascontiguousarray(table.images[rows.train]),
+        np.ascontiguousarray(table.images[rows.held_out]),
+    )
+    bundle = replace(bundle, curation=plan.config.curation)
+    anew(out / "bundle", bundle.save)
     provenance = {
         "generator": bundle.digest,
         "parents": {"data": table.digest, "training_rows": len(rows.train)},
         "config": plan.config,
     }
-    _anew(out / "minted", lambda to: write_minted(minted, to, table.schema, provenance))
+    anew(out / "minted", lambda to: write_minted(minted, to, table.schema, provenance))
     labels = table.labels()
     pictures = {
         "real": by_class(table.images, labels, rows.train),
@@ -63,8 +70,8 @@ def publish(
     return pictures
 
 
-def _anew(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Write a folder of the study's own; what an earlier look or a kill left makes way."""
+def anew(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder of our own; what an earlier result or a kill left there makes way."""
     for stale in folder.parent.glob(f".{folder.name}.*.part"):
         shutil.rmtree(stale)
     try:
@@ -89,15 +96,27 @@ def counted(minted: Minted, curation: Mapping[str, Any], plan: Plan) -> Minted:
     return replace(minted, counts=tuple(counts), curation=to_plain(plan.config.curation))
 
 
-def finished_bundle(generator: Path, judge: Path) -> Bundle:
-    """Return a generator's bundle with the judge that curated beside it."""
+def finished_bundle(generator: Path, judge: Path, train: ByteArray, held_out: ByteArray) -> Bundle:
+    """Return a generator's bundle with all that curating needs without the data.
+
+    That is the judge, its features of the training images, and the distance below which an image
+    counts as a copy: that of the k-th nearest held-out image, as `false_flag_rule` has it.
+    """
     trained = TrainedTask.load(judge)
     told = {"trained_on": "the generator's training images", "steps": trained.config.steps}
     shape = trained.config.seen(trained.shape)
     outputs = trained.schema[trained.config.aspect].width
     stored = StoredJudge(trained.config.network, shape, outputs, trained.network, told)
-    missing = {"features": "the copy check of a study is calibrated on images held out of it"}
-    return replace(Bundle.open(generator), judge=stored, missing=missing)
+    features = stored(train)
+    alone = np.sort(distances(stored(held_out), features).min(1))
+    _, rank = false_flag_rule(len(held_out))
+    return replace(
+        Bundle.open(generator),
+        judge=stored,
+        features=features,
+        copy_distance=float(alone[rank - 1]),
+        missing={},
+    )
 
 
 def by_class(images: ByteArray, labels: IntArray, rows: IntArray) -> bytes:
@@ -115,9 +134,9 @@ def neighbours(minted: Minted, table: Table, rows: Rows, count: int = ACROSS) ->
     order = np.linspace(0, len(minted) - 1, count).astype(np.int64)
     images = np.ascontiguousarray(minted.images[order])
     train = np.ascontiguousarray(table.images[rows.train])
-    found, distances = nearest(images, train)
+    found, apart = nearest(images, train)
     both = np.concatenate([images, train[found]])
-    captions = ["minted"] * count + [f"{d:.2f}" for d in distances]
+    captions = ["minted"] * count + [f"{d:.2f}" for d in apart]
     return png_bytes(grid(both, count, scale=2 * scale_of(images.shape[-1]), captions=captions))
 
 

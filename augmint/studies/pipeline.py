@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
 from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device, single_thread
-from augmint.core.runs import EventLog, lock_folder, provenance, read_json, write_atomic
+from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, blocking, check, training_rows_without
 from augmint.data.ingest import ingest
 from augmint.studies import assemble, gallery
@@ -50,6 +50,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
     device = str(resolve_device(options.device))
     workers = options.workers or os.cpu_count() or 1
     with _study_folder(out):
+        sweep(out, out / "stages" / "tables")
         earlier = _claim(out, config)
         table = ingest(config.data, out / "stages" / "tables", size=config.size, workers=workers)
         _validate(config, table)
@@ -73,7 +74,8 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         values = graph.values(results, labelled)
         report = _report(plan, values, rows, labelled, found)
         report |= _story(out, config, options, results, started, indices, earlier)
-        pictures = gallery.publish(out, plan, graph, results, rows)
+        shown = draw(table, plan.split_config(indices[0]))
+        pictures = gallery.publish(out, plan, graph, results, shown)
         write_report(out, report, pictures)
     return report
 
@@ -336,6 +338,7 @@ def _story(
         row["seconds"] += result.seconds
         shown = result.value.get("images_shown", 0) if isinstance(result.value, dict) else 0
         row["images_shown"] += shown
+    rows = [{**row, "seconds": round(row["seconds"], 3)} for row in cost.values()]
     machine = provenance()
     warnings = []
     if any(list(look["seeds"]) != list(indices) for look in earlier):
@@ -346,8 +349,8 @@ def _story(
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "augmint": machine["augmint"],
-        "cost": sorted(cost.values(), key=lambda r: -r["seconds"]),
-        "seconds": round(sum(r["seconds"] for r in cost.values()), 3),
+        "cost": sorted(rows, key=lambda r: -r["seconds"]),
+        "seconds": round(sum(r["seconds"] for r in rows), 3),
         "wall_seconds": time.time() - started,
         "images_shown": sum(r["images_shown"] for r in cost.values()),
         "machine": machine,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -111,6 +112,8 @@ class _Run:
         for stage in self.graph:
             if (result := load(stage, self.root)) is not None:
                 self.results[stage.name] = result
+                # a kill between a stage's commit and its cleaning leaves its workplace
+                shutil.rmtree(job(stage, self.root).workplace, ignore_errors=True)
         missing = [s for s in wanted if s.name not in self.results]
         while missing:
             stage = missing.pop()

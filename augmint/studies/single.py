@@ -16,7 +16,7 @@ from augmint.core.errors import AugmintError, DataError, UsageError, nearest
 from augmint.core.machine import ceilings, resolve_device, set_allocator
 from augmint.core.pictures import grid, png_bytes
 from augmint.core.registry import METRICS
-from augmint.core.runs import lock_folder, provenance, write_atomic, write_json
+from augmint.core.runs import lock_folder, provenance, sweep, write_atomic, write_json
 from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import ingest
@@ -28,9 +28,10 @@ from augmint.metrics.labels import label_truth
 from augmint.minting.bundle import Bundle
 from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
+from augmint.studies.gallery import anew
 from augmint.studies.materials import real_source
 from augmint.studies.steps import DISTANCES, TASK, copying_row, flat
-from augmint.studies.study import as_overrides, merge, parse_size
+from augmint.studies.study import as_overrides, differences, merge, parse_size
 from augmint.tasks.base import RealRows, TaskConfig
 from augmint.training.config import GanConfig
 from augmint.training.gan import TrainingImages, train_gan
@@ -82,11 +83,12 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
     device = str(resolve_device(options.device))
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
+        sweep(out, out / "tables")
         size = parse_size(options.size)
         pair = None if size is None else (size[0], size[1])
         table = ingest(data, out / "tables", size=pair, workers=os.cpu_count() or 1)
         rows = training_rows(table, options)
-        write_atomic(out / "config.yaml", write_yaml(config))
+        _claim(out / "config.yaml", config)
         images = TrainingImages(
             np.ascontiguousarray(table.images[rows]),
             {name: values[rows] for name, values in table.values.items()},
@@ -95,9 +97,22 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
         trained = train_gan(config, images, table.schema, options.seed, out / "run", device)
         judge = _judge(table, rows, options.seed, device)
         bundle = Bundle.from_training(trained, images, stored(judge), missing=_UNCALIBRATED)
-        folder = bundle.save(out / "bundle")
+        folder = out / "bundle"
+        anew(folder, bundle.save)
         write_atomic(out / "samples.png", _samples(bundle, options.seed, device))
     return folder
+
+
+def _claim(path: Path, config: GanConfig) -> None:
+    """Write the configuration, unless the folder holds a run of another; more steps go on."""
+    changed = differences(read_yaml(path), to_plain(config)) if path.exists() else []
+    if set(changed) - {"steps"}:
+        raise UsageError(
+            "a run folder belongs to one configuration, seed and data set",
+            f"{path.parent}, where {', '.join(changed[:4])} differ",
+            "repeat the first command unchanged, or choose another folder (--out)",
+        )
+    write_atomic(path, write_yaml(config))
 
 
 _UNCALIBRATED = {"features": "no images were held out to calibrate the copy check"}

@@ -126,8 +126,8 @@ class ClassificationPhase(Phase):
         half = self.config.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
             logits = self.network(images)
-        loss = self.schema[self.config.aspect].loss(logits.float(), values).mean()
-        return {group.name: loss}, {}
+        loss = self.schema[self.config.aspect].loss(logits.float() if half else logits, values)
+        return {group.name: loss.mean()}, {}
 
 
 @TASKS.register("classification")

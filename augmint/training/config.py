@@ -49,8 +49,8 @@ class GanConfig:
     latent_dim: int = 64
     batch: int = 64
     steps: int = 6000
-    generator_rate: float = 2e-4
-    critic_rate: float = 2e-4
+    generator_rate: float = 4e-4
+    critic_rate: float = 4e-4
     auxiliary_rate: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.9)
     ema: float = 0.99

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from augmint.core import streams
 from augmint.networks.blocks import (
+    BatchNorm2d,
     InstanceNorm,
+    NormaliseBatch,
     SpectralConv2d,
     SpectralLinear,
     UpsampleConv,
+    batch_statistics,
     initialise,
     instance_norm,
 )
@@ -165,3 +168,55 @@ def test_noise_is_silent_in_evaluation() -> None:
         noise = layer(images) - images
     assert abs(float(noise.std()) - 0.05) < 0.002
     assert layer.eval()(images) is images
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("shape", [(32, 8, 48, 48), (6, 64, 23, 23), (9, 3, 31, 8), (50, 1, 8, 8)])
+def test_batch_statistics_are_precise_in_channels_last(
+    shape: tuple[int, ...], positive: bool
+) -> None:
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    images = images.relu() if positive else images
+    exact = images.double()
+    mean, variance = batch_statistics(images.contiguous(memory_format=torch.channels_last))
+    spread = exact.var((0, 2, 3), correction=0)
+    assert ((mean - exact.mean((0, 2, 3))) / spread.sqrt()).abs().max() < 1e-5
+    assert (variance / spread - 1.0).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("affine_seed", [0, 1])
+def test_batch_norm_equals_double_precision(affine_seed: int) -> None:
+    torch.manual_seed(affine_seed)
+    ours, double = BatchNorm2d(6), nn.BatchNorm2d(6).double()
+    for p in ours.parameters():
+        nn.init.normal_(p, 1.0)
+    double.load_state_dict(ours.state_dict())
+    for _ in range(2):
+        images = torch.randn(16, 6, 24, 24).relu().to(memory_format=torch.channels_last)
+        given, exact = images.requires_grad_(), images.detach().double().requires_grad_()
+        weight = torch.randn(16, 6, 24, 24)
+        (ours(given).tanh() * weight).sum().backward()
+        (double(exact).tanh() * weight).sum().backward()
+        assert given.grad is not None
+        assert given.grad.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(given.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
+    for p, q in zip(ours.parameters(), double.parameters(), strict=True):
+        torch.testing.assert_close(p.grad.double(), q.grad, rtol=1e-4, atol=1e-3)
+    for name, value in double.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name].to(value), value, rtol=1e-5, atol=1e-6)
+    after = ours.eval()(images).double()
+    torch.testing.assert_close(after, double.eval()(images.double()), rtol=1e-5, atol=1e-5)
+
+
+def test_batch_norm_has_second_derivatives() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    affine = [torch.randn(2, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+
+    def normed(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        fixed = x.detach()
+        mean, variance = fixed.mean((0, 2, 3)), fixed.var((0, 2, 3), correction=0)
+        return NormaliseBatch.apply(x, w, b, mean, variance, 1e-5)
+
+    assert torch.autograd.gradcheck(normed, (images, *affine))
+    assert torch.autograd.gradgradcheck(normed, (images, *affine))

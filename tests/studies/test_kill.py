@@ -111,8 +111,9 @@ def prove_killed(
     assert len(names) == 2
     for name, path in names.items():
         twin = study.folder / "stages" / name
-        assert read_json(path / "result.json")["stage"]["value"]["digest"] == (
-            read_json(twin / "result.json")["stage"]["value"]["digest"]
+        assert (
+            read_json(path / "result.json")["stage"]["value"]["digest"]
+            == (read_json(twin / "result.json")["stage"]["value"]["digest"])
         )
     for part in ("bundle/generator.safetensors", "bundle/judge.safetensors"):
         assert (folder / part).read_bytes() == (study.folder / part).read_bytes()
@@ -137,12 +138,24 @@ def test_a_study_killed_twenty_times_gives_the_same(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, 1),
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_study_that_is_asked_to_stop_says_how_to_go_on(
-    number: int, tiny_study: TinyStudy, tmp_path: Path, quiet_environment: dict[str, str]
+    number: int,
+    workers: int,
+    tiny_study: TinyStudy,
+    tmp_path: Path,
+    quiet_environment: dict[str, str],
 ) -> None:
     folder = tmp_path / "study"
-    words = ["prove", "digits", "--seeds", "2", "--workers", "1", "--device", "cpu"]
+    words = ["prove", "digits", "--seeds", "2", "--workers", str(workers), "--device", "cpu"]
     runs = Runs([*words, *tiny_study.words, "--out", str(folder)], quiet_environment)
     code, errors = runs.end(number, lambda: len(committed(folder)) >= 2, 0.2)
     assert code == 130, errors

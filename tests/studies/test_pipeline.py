@@ -24,8 +24,9 @@ from augmint.data.ingest import ingest
 from augmint.data.table import Table
 from augmint.minting.bundle import Bundle
 from augmint.studies import steps
-from augmint.studies.materials import Store, sources_of
 from augmint.studies.arms import ARMS
+from augmint.studies.gallery import by_class
+from augmint.studies.materials import Store, sources_of
 from augmint.studies.rows import PILOT, Rows
 from augmint.studies.stages import read_result
 from augmint.studies.study import StudyConfig
@@ -120,7 +121,8 @@ def test_the_page_shows_the_same_numbers(tiny_study: TinyStudy) -> None:
     assert f"{report['uplift']['mean']:+.2f}" in minus
     assert f"{report['uplift']['low']:+.2f} to {report['uplift']['high']:+.2f}" in minus
     for row in report["per_class"]:
-        assert f"{row['difference']:+.2f}" in minus
+        for key in ("baseline", "treatment", "difference", "low", "high"):
+            assert json.dumps(row[key]) in exact, (row["class"], key)
     assert f"{report['power']['mde']:.2f}" in minus
     seed = report["distribution"][0]["protocol"]["seed"]
     assert str(seed) in minus, "whole numbers keep their digits"
@@ -186,7 +188,9 @@ def test_rows_are_disjoint_and_the_test_rows_fixed(tiny_study: TinyStudy) -> Non
 
 
 @pytest.fixture(scope="module")
-def poisoned(tiny_study: TinyStudy, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def poisoned(
+    tiny_study: TinyStudy, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """Return a table like the study's, where some parts of a repetition show nothing."""
     table = table_of(tiny_study)
     rows = Rows.load(stage(tiny_study, "split-0") / "rows.npz")
@@ -315,7 +319,8 @@ def test_the_bundle_mints_the_same_images_without_the_data(
     import torch
 
     shutil.copytree(tiny_study.folder / "bundle", tmp_path / "bundle")
-    sampler = Bundle.open(tmp_path / "bundle").sampler()
+    bundle = Bundle.open(tmp_path / "bundle")
+    sampler = bundle.sampler()
     lines = (tiny_study.folder / "minted" / "metadata.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     (seed,) = {row["seed"] for row in rows}
@@ -327,6 +332,10 @@ def test_the_bundle_mints_the_same_images_without_the_data(
             assert np.array_equal(np.asarray(picture), image[0])
     few = sampler.sample({"label": labels[5:8]}, ids[5:8], seed)
     assert np.array_equal(few, images[5:8]), "an image depends on its own id alone"
+    assert (bundle.curation.threshold, bundle.curation.agreement) == (0, False)
+    more = bundle.mint({"3": 9}, seed, progress=False)
+    known = [row["file_name"] for row in rows if row["label"] == "3"]
+    assert [f"3/{i}.png" for i in more.ids[: len(known)]] == known, "more keeps what was minted"
 
 
 # the same folder again -----------------------------------------------------------------------------
@@ -342,6 +351,28 @@ def test_again_reruns_nothing_and_reports_the_same(tiny_study: TinyStudy, tmp_pa
     said = {"command": report["command"]}  # names the folder
     assert timeless(report) == timeless(tiny_study.report) | said
     assert len(EventLog.read(folder / "looks.jsonl")) == 1
+
+
+def test_what_a_kill_leaves_is_cleaned_away(tiny_study: TinyStudy, tmp_path: Path) -> None:
+    folder = tiny_study.copy(tmp_path / "study")
+    (folder / ".config.yaml-k1ll3d.tmp").write_text("half")
+    (folder / "pictures" / ".real.png-k1ll3d.tmp").write_bytes(b"half")
+    made = stage(folder, "generator-0").name
+    for place in (
+        f"stages/.work/{made}/work/gan",  # killed between the commit and the cleaning
+        "stages/tables/.table-0123-k1ll3d",
+        "stages/tables/.decode-k1ll3d",
+        ".bundle.1234.part",
+        ".minted.1234.part",
+    ):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "half").write_text("half")
+    before = committed(folder)
+    again(tiny_study, folder)
+    assert committed(folder) == before
+    hidden = {p.relative_to(folder).as_posix() for p in folder.rglob(".*")}
+    assert hidden <= {".lock", "stages/.work"}
+    assert not list((folder / "stages" / ".work").iterdir())
 
 
 def test_another_configuration_is_refused(tiny_study: TinyStudy, tmp_path: Path) -> None:
@@ -374,6 +405,13 @@ def test_seeds_added_later_decide_alone(tiny_study: TinyStudy, tmp_path: Path) -
     assert looks == [[0, 1], [2, 3]]
     assert [look["seeds"] for look in report["test_openings"]] == looks
     assert any("decide on themselves alone" in w for w in report["warnings"])
+    # what is shown is what decided: the third repetition's images, not the first's
+    rows, table = Rows.load(stage(folder, "split-2") / "rows.npz"), table_of(tiny_study)
+    shown = by_class(table.images, table.labels(), rows.train)
+    assert (folder / "pictures" / "real.png").read_bytes() == shown
+    assert read_json(folder / "bundle" / "bundle.json") != read_json(
+        tiny_study.folder / "bundle" / "bundle.json"
+    )
     third = again(tiny_study, folder, seeds=4)
     assert timeless(third) == timeless(report)
     with pytest.raises(UsageError, match="one study"):

@@ -81,7 +81,10 @@ def test_a_model_of_ones_own(
     ("text", "told"),
     [
         ("import torch\n\ndef make_net(outputs:\n    pass\n", ["net.py, line 3"]),
-        ("def make_net(outputs):\n    x = 1\n    return x / 0\n", ["net.py, line 3", "ZeroDivision"]),
+        (
+            "def make_net(outputs):\n    x = 1\n    return x / 0\n",
+            ["net.py, line 3", "ZeroDivision"],
+        ),
         (
             "from torch import nn\nclass N(nn.Module):\n    def forward(self, x):\n"
             "        return x.reshape(7)\ndef make_net():\n    return N()\n",
