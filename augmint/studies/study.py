@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from augmint.augmentation.policies import CLASSIC_POLICIES
 from augmint.core.config import build, read_yaml, to_plain, with_overrides
 from augmint.core.errors import UsageError, nearest
 from augmint.minting.curation import CurationConfig
@@ -142,13 +143,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pilot_seeds": 3,
         "task": {"steps": 1000},
         "generator": {"steps": 5000},
-        "policy": {
-            "candidates": [
-                "none", "shift", "affine", "flip-affine", "colour", "affine-colour",
-                "trivial-augment", "rand-augment", "mixup", "cutmix",
-            ],
-            "folds": 3,
-        },
+        "policy": {"candidates": list(CLASSIC_POLICIES), "folds": 3},
     },
     "full": {
         "arms": list(ARMS),
@@ -157,16 +152,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pilot_seeds": 4,
         "task": {"steps": 2000},
         "generator": {"steps": 10000},
-        "policy": {
-            "candidates": [
-                "none", "shift", "affine", "flip-affine", "colour", "affine-colour",
-                "trivial-augment", "rand-augment", "mixup", "cutmix",
-            ],
-            "folds": 4,
-            "pilot_seeds": 2,
-        },
+        "policy": {"candidates": list(CLASSIC_POLICIES), "folds": 4, "pilot_seeds": 2},
     },
-}  # fmt: skip
+}
 
 BUILT_IN: dict[str, dict[str, Any]] = {
     "digits": {"per_class": 10},
