@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from argparse import ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ def _prove(a: Namespace) -> None:
         config=a.config,
         settings=list(a.set),
         dry_run=a.dry_run,
-        command=_command(),
+        command=a.command,
     )
     report = prove(a.data, Path(a.out), options)
     if a.dry_run:
@@ -424,6 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from augmint.core.machine import set_allocator
 
         set_allocator()
+        options.command = shlex.join(["augmint", *arguments])  # what a report says to repeat it
         VERBS[verb].run(options)
         return 0
     except AugmintError as error:
@@ -478,12 +480,6 @@ def _plain(error: ArgumentError, arguments: list[str]) -> UsageError:
     ):
         return UsageError(f"{match[1]} must be one of {match[3]}", match[2], help_hint)
     return UsageError(f"{verb} could not read its options", text, help_hint)
-
-
-def _command() -> str:
-    import shlex
-
-    return shlex.join(["augmint", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

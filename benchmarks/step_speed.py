@@ -51,7 +51,7 @@ def work(name: str, variant: str) -> None:
         train = workload.plain(workload)
     else:
         train = workload.ours(workload, **workload.variants[variant])
-    train(2)
+    train(8)  # the heap has grown by then; page faults would count against the first steps
     for line in sys.stdin:
         if line.strip() == "flops":
             with FlopCounterMode(display=False) as counter:

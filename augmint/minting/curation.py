@@ -337,7 +337,8 @@ def _collect(
         raise DataError(
             "minting keeps at least one image",
             f"none of what was drawn ({tried})",
-            "train the generator longer, or lower threshold (--set curation.threshold=0.3)",
+            "in a new folder, train longer (--set generator.steps=10000) or ask for less "
+            "(--set curation.threshold=0.3)",
         )
     ids = np.concatenate([part.ids for part in parts])
     labels = np.concatenate([part.labels for part in parts])

@@ -7,6 +7,7 @@ is explicit and therefore checkpointed (`SpectralConv2d`, `SpectralLinear`).
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -124,15 +125,21 @@ def batch_statistics(images: FloatImages) -> tuple[Tensor, Tensor]:
         images: `(N, C, H, W)` in channels_last format, N·H·W even.
     """
     n, channels, height, width = images.shape
-    positions, runs = n * height * width, 1
-    while positions % (4 * runs) == 0 and 2 * runs * channels <= 4096:
-        runs *= 2
+    runs = _runs(n * height * width, channels)
     # two rows a "pixel": with one the layout would count as contiguous, whose kernel is slow here
     apart = images.permute(0, 2, 3, 1).reshape(-1, 2, runs * channels).permute(0, 2, 1)
     means, variances = torch.batch_norm_update_stats(apart[..., None], None, None, 0.0)
     means, variances = means.view(runs, channels), variances.view(runs, channels)
     mean = means.mean(0)
     return mean, variances.mean(0).add_((means - mean).square_().mean(0))
+
+
+@functools.cache
+def _runs(positions: int, channels: int) -> int:
+    """Return the most runs that divide the positions evenly and whose sums stay in cache."""
+    pairs = positions // 2
+    most = max(min(4096 // channels, pairs), 1)
+    return next(runs for runs in range(most, 0, -1) if pairs % runs == 0)
 
 
 class NormaliseBatch(torch.autograd.Function):

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
-from augmint.core.errors import UsageError
+from augmint.core.errors import DataError, UsageError
 from augmint.core.machine import resolve_device, single_thread
+from augmint.core.registry import AUGMENTERS
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, blocking, check, training_rows_without
 from augmint.data.ingest import ingest
@@ -27,6 +30,7 @@ from augmint.studies.graph import Graph, Plan
 from augmint.studies.report.render import write_report
 from augmint.studies.rows import Rows, draw, labelled_per_class
 from augmint.studies.runner import run_stages, span
+from augmint.studies.stages import Stage, StageResult, load
 from augmint.studies.study import (
     ProveOptions,
     StudyConfig,
@@ -34,11 +38,13 @@ from augmint.studies.study import (
     resolve,
 )
 from augmint.studies.verdict import Setting
+from augmint.tasks.trained import build_network
+from augmint.training.compatibility import check_compatible
+from augmint.training.gan import TrainingImages, train_gan
 
 if TYPE_CHECKING:
     from augmint.data.table import Table
     from augmint.studies.assemble import StudyValues
-    from augmint.studies.stages import StageResult
 
 LOOKS = "looks.jsonl"
 
@@ -66,7 +72,8 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
             f"{config.data}: {len(rows.train)} labelled images for training, {len(rows.test)} to test"
         )
         results = run(graph.pilots)
-        _announce(plan, graph, results, workers)
+        if options.dry_run or not run.finished(graph.stages()):
+            _announce(plan, graph, results, workers)
         if options.dry_run:
             return {"plan": to_plain(config), "stages": len(graph.stages())}
         _log_look(out, indices, earlier)
@@ -134,10 +141,13 @@ def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
 
 def _validate(config: StudyConfig, table: Table) -> None:
     """Build every part once, so that what cannot work fails before anything is trained."""
-    from augmint.core.registry import AUGMENTERS
-    from augmint.tasks.trained import build_network
-    from augmint.training.compatibility import check_compatible
-
+    minted = len(table.origins.get("minted", ()))
+    if minted:
+        raise DataError(
+            "a verdict rests on real images alone",
+            f"{minted} images of {config.data} are marked as minted",
+            "give the real data set (augmint evaluate compares real with minted images)",
+        )
     for name in config.policy.candidates:
         AUGMENTERS.create(name)
     width = table.schema[config.task.aspect].width
@@ -187,7 +197,10 @@ class _Runner:
     workers: int
     options: ProveOptions
 
-    def __call__(self, stages: Sequence[Any]) -> dict[str, StageResult]:
+    def finished(self, stages: Sequence[Stage]) -> bool:
+        return all(load(stage, self.root) is not None for stage in stages)
+
+    def __call__(self, stages: Sequence[Stage]) -> dict[str, StageResult]:
         return run_stages(
             stages, self.root, self.workers, self.options.backend, self.options.address
         )
@@ -217,10 +230,6 @@ def _announce(plan: Plan, graph: Graph, results: Mapping[str, StageResult], work
 
 def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
     """Measure one step of the study's generator, in seconds on one thread, after a warm-up."""
-    import numpy as np
-
-    from augmint.training.gan import TrainingImages, train_gan
-
     config, table = graph.generators[0].config, plan.table
     rows = draw(table, plan.split_config(0)).train
     data = TrainingImages(
@@ -240,8 +249,6 @@ def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
 
 
 def _policy_of(graph: Graph, results: Mapping[str, StageResult]) -> str:
-    from augmint.studies.stages import load
-
     known = results.get(graph.policy.name)
     if known is None:
         root = next(iter(results.values())).folder.parent
@@ -354,12 +361,20 @@ def _story(
         "wall_seconds": time.time() - started,
         "images_shown": sum(r["images_shown"] for r in cost.values()),
         "machine": machine,
-        "command": options.command or f"augmint.prove({config.data!r}, {str(out)!r})",
+        "command": options.command or _call(config, out, options),
         "config_yaml": write_yaml(config),
         "config_digest": fingerprint(config),
         "test_openings": EventLog.read(out / LOOKS),
         "warnings": warnings,
     }
+
+
+def _call(config: StudyConfig, out: Path, options: ProveOptions) -> str:
+    """Return the call of the Python interface that asked for this study."""
+    said = {"preset": options.preset, "per_class": options.per_class, "seeds": options.seeds}
+    said |= {"model": options.model, "settings": to_plain(options.settings)}
+    words = "".join(f", {name}={value!r}" for name, value in said.items() if value)
+    return f"augmint.prove({config.data!r}, {str(out)!r}{words})"
 
 
 def network_name(config: StudyConfig) -> str:

@@ -213,11 +213,11 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     fields = merge(fields, {k: v for k, v in said.items() if v is not None})
     fields["data"] = data
     complete = build(StudyConfig, fields, where="study")
-    overrides = as_overrides(options.settings)
-    if not overrides:
-        return complete
     # over the complete fields, so that one field of a variant given by name can be set alone
-    return build(StudyConfig, with_overrides(to_plain(complete), overrides), where="study")
+    overridden = with_overrides(to_plain(complete), as_overrides(options.settings))
+    task = overridden["task"]
+    task |= {"model": _absolute(task["model"]), "weights": _absolute(task["weights"])}
+    return build(StudyConfig, overridden, where="study")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,11 +261,12 @@ def parse_size(text: str | None) -> list[int] | None:
     return [int(sides[0]), int(sides[-1])]
 
 
-def _absolute(model: str | None) -> str | None:
-    if model is None:
+def _absolute(place: str | None) -> str | None:
+    """Return "FILE:NAME" or "FILE" with an absolute path: a study may be resumed from elsewhere."""
+    if place is None:
         return None
-    path, colon, name = model.rpartition(":")
-    return f"{Path(path).resolve()}{colon}{name}" if colon else str(Path(model).resolve())
+    path, colon, name = place.rpartition(":")
+    return f"{Path(path).resolve()}{colon}{name}" if colon else str(Path(place).resolve())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

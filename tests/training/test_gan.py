@@ -38,6 +38,7 @@ VARIANTS = {
     "default": {},
     "two critic steps": {"generator_interval": 2},
     "simultaneous": {"simultaneous": True},
+    "shared images": {"fresh_latents": False, "generator_interval": 2},
     "lazy penalty, bf16": {"penalties": ({"name": "r1", "interval": 3},), "precision": "bf16"},
     "gradient penalty": {"penalties": ("gradient-penalty",), "objective": "hinge"},
     "auxiliary on both, dropout": {
