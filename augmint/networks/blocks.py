@@ -155,6 +155,7 @@ class NormaliseBatch(torch.autograd.Function):
         variance: Tensor,
         epsilon: float,
     ) -> Tensor:
+        """Return `(images - mean) / sqrt(variance + epsilon) · weight + bias`."""
         ctx.epsilon = epsilon
         ctx.save_for_backward(images, weight, mean, (variance + epsilon).rsqrt())
         args = (images, weight, bias, mean, variance, False, 0.0, epsilon)
@@ -163,6 +164,7 @@ class NormaliseBatch(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        """Return the gradients of images, weight and bias; mean and variance move with images."""
         images, weight, mean, scale = ctx.saved_tensors
         found = torch.ops.aten.native_batch_norm_backward(
             gradient, images, weight, None, None, mean, scale, True, ctx.epsilon, [True] * 3

@@ -359,7 +359,7 @@ def test_what_a_kill_leaves_is_cleaned_away(tiny_study: TinyStudy, tmp_path: Pat
     (folder / "pictures" / ".real.png-k1ll3d.tmp").write_bytes(b"half")
     made = stage(folder, "generator-0").name
     for place in (
-        f"stages/.work/{made}/work/gan",  # killed between the commit and the cleaning
+        f"stages/.work/{made}/checkpoints",  # killed between the commit and the cleaning
         "stages/tables/.table-0123-k1ll3d",
         "stages/tables/.decode-k1ll3d",
         ".bundle.1234.part",
