@@ -64,6 +64,7 @@ def publish(
         "real": by_class(table.images, labels, rows.train),
         "minted": by_class(minted.images, minted.values["label"], np.arange(len(minted))),
         "pairs": neighbours(minted, table, rows),
+        "progress": (made.folder / "progress.png").read_bytes(),
     }
     for name, content in pictures.items():
         write_atomic(out / "pictures" / f"{name}.png", content)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
 from augmint.core.errors import DataError, UsageError
 from augmint.core.machine import resolve_device, single_thread
@@ -31,6 +29,7 @@ from augmint.studies.report.render import write_report
 from augmint.studies.rows import Rows, draw, labelled_per_class
 from augmint.studies.runner import run_stages, span
 from augmint.studies.stages import Stage, StageResult, load
+from augmint.studies.steps import training_images
 from augmint.studies.study import (
     ProveOptions,
     StudyConfig,
@@ -40,7 +39,7 @@ from augmint.studies.study import (
 from augmint.studies.verdict import Setting
 from augmint.tasks.trained import build_network
 from augmint.training.compatibility import check_compatible
-from augmint.training.gan import TrainingImages, train_gan
+from augmint.training.gan import train_gan
 
 if TYPE_CHECKING:
     from augmint.data.table import Table
@@ -232,11 +231,7 @@ def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
     """Measure one step of the study's generator, in seconds on one thread, after a warm-up."""
     config, table = graph.generators[0].config, plan.table
     rows = draw(table, plan.split_config(0)).train
-    data = TrainingImages(
-        np.ascontiguousarray(table.images[rows]),
-        {name: values[rows] for name, values in table.values.items()},
-        rows,
-    )
+    data = training_images(table, rows)
 
     def run(n: int) -> float:
         start = time.perf_counter()

@@ -30,11 +30,20 @@ from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
 from augmint.studies.gallery import anew
 from augmint.studies.materials import real_source
-from augmint.studies.steps import DISTANCES, TASK, copying_row, flat
+from augmint.studies.steps import (
+    DISTANCES,
+    SAMPLES,
+    TASK,
+    copying_row,
+    flat,
+    keep_sample,
+    progress_picture,
+    training_images,
+)
 from augmint.studies.study import as_overrides, differences, merge, parse_size
 from augmint.tasks.base import RealRows, TaskConfig
 from augmint.training.config import GanConfig
-from augmint.training.gan import TrainingImages, train_gan
+from augmint.training.gan import GanTraining
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
@@ -89,12 +98,14 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
         table = ingest(data, out / "tables", size=pair, workers=os.cpu_count() or 1)
         rows = training_rows(table, options)
         _claim(out / "config.yaml", config)
-        images = TrainingImages(
-            np.ascontiguousarray(table.images[rows]),
-            {name: values[rows] for name, values in table.values.items()},
-            rows,
+        images = training_images(table, rows)
+        training = GanTraining(config, images, table.schema, options.seed, out / "run", device)
+        trained = training.run(
+            on_sample=lambda step, made: keep_sample(out / "run", step, made),
+            sample_interval=max(1, config.steps // SAMPLES),
         )
-        trained = train_gan(config, images, table.schema, options.seed, out / "run", device)
+        keep_sample(out / "run", trained.step, training.sample())
+        write_atomic(out / "progress.png", progress_picture(out / "run"))
         judge = _judge(table, rows, options.seed, device)
         bundle = Bundle.from_training(trained, images, stored(judge), missing=_UNCALIBRATED)
         folder = out / "bundle"

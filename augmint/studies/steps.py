@@ -7,6 +7,7 @@ arrays go into `folder`.
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augmint.core.config import to_plain
+from augmint.core.pictures import png_bytes
+from augmint.core.pictures import rows as rows_of_pictures
 from augmint.core.registry import METRICS, Spec
+from augmint.core.runs import write_atomic
 from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
 from augmint.data.table import Table
@@ -40,8 +44,11 @@ from augmint.studies.stages import read_result
 from augmint.tasks.base import RealRows, Source, TaskConfig
 from augmint.tasks.classification import ClassificationTask
 from augmint.training.config import GanConfig
+from augmint.training.gan import GanTraining, TrainingImages
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from augmint.core.types import IntArray
     from augmint.tasks.trained import TrainedTask
 
@@ -52,6 +59,9 @@ TASK = ClassificationTask()
 
 DISTANCES = ("kid", "frechet", "precision-recall-density-coverage")
 """The metrics of features that a diagnosis takes, by their registered names."""
+
+SAMPLES = 8
+"""Pictures of the same latents over the training of a generator."""
 
 AUDIT_LIMIT = 5000
 """Held-back images that the auditing judge trains on, at most."""
@@ -186,17 +196,16 @@ class GeneratorConfig:
 
 def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train the conditional generator on the training images and keep it as a bundle."""
-    from augmint.training.gan import TrainingImages, train_gan
-
     table, rows = _opened(inputs)
-    data = TrainingImages(
-        np.ascontiguousarray(table.images[rows.train]),
-        {name: values[rows.train] for name, values in table.values.items()},
-        rows.train,
+    data = training_images(table, rows.train)
+    training = GanTraining(config.gan, data, table.schema, config.seed, work / "gan", config.device)
+    trained = training.run(
+        progress=False,
+        on_sample=lambda step, images: keep_sample(work, step, images),
+        sample_interval=max(1, config.gan.steps // SAMPLES),
     )
-    trained = train_gan(
-        config.gan, data, table.schema, config.seed, work / "gan", config.device, progress=False
-    )
+    keep_sample(work, trained.step, training.sample())
+    write_atomic(folder / "progress.png", progress_picture(work))
     missing = {"judge": "trained when images are minted", "features": "kept with the judge"}
     Bundle.from_training(trained, data, missing=missing).save(folder / "bundle")
     return {
@@ -207,6 +216,28 @@ def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path)
         "logs": trained.logs,
         "parameters": sum(p.numel() for p in trained.generator.parameters()),
     }
+
+
+def training_images(table: Table, rows: IntArray) -> TrainingImages:
+    """Return rows of a table as a generator's training images."""
+    values = {name: column[rows] for name, column in table.values.items()}
+    return TrainingImages(np.ascontiguousarray(table.images[rows]), values, rows)
+
+
+def keep_sample(work: Path, step: int, images: Tensor, count: int = 16) -> None:
+    """Keep some images of fixed latents; a run that is resumed has those it kept before."""
+    kept = io.BytesIO()
+    np.save(kept, images[:count].cpu().numpy())
+    write_atomic(work / f"sample-{step:08d}.npy", kept.getvalue())
+
+
+def progress_picture(work: Path) -> bytes:
+    """Return the samples kept in a folder as one picture, a row a step, the earliest on top."""
+    paths = sorted(work.glob("sample-*.npy"))
+    groups = [np.load(path, allow_pickle=False) for path in paths]
+    captions = [f"step {int(path.stem.partition('-')[2])}" for path in paths]
+    scale = max(1, round(48 / groups[0].shape[-1]))
+    return png_bytes(rows_of_pictures(groups, captions, scale))
 
 
 @dataclass(frozen=True)
