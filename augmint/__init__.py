@@ -85,7 +85,8 @@ def train_generator(
         steps: optimiser steps (default: the standard preset's).
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
-        settings: any field of `GanConfig` by dotted name, `{"conditioning": "concatenation"}`.
+        settings: any field of the run by dotted name,
+            `{"generator.conditioning": "concatenation"}`.
 
     Raises:
         AugmintError: bad input or options, or parts that do not fit together.

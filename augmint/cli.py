@@ -249,7 +249,7 @@ VERBS: dict[str, Verb] = {
             _SET,
         ),
         "augmint train digits --out runs/g\n"
-        "augmint train photos.zip --per-class 100 --steps 4000 --set conditioning=concatenation --out runs/g",
+        "augmint train photos.zip --per-class 100 --steps 4000 --set generator.conditioning=concatenation --out runs/g",
         _train,
     ),
     "mint": Verb(

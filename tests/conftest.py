@@ -80,10 +80,10 @@ def train_words() -> list[str]:
         "--device",
         "cpu",
         "--set",
-        "batch=16",
+        "generator.batch=16",
     ]
     for part in ("generator", "critic"):
-        words += ["--set", f"{part}={{name: dcgan-{part}, channels: 8}}"]
+        words += ["--set", f"generator.{part}={{name: dcgan-{part}, channels: 8}}"]
     return words
 
 

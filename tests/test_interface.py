@@ -66,7 +66,9 @@ def test_the_interface_refuses_what_the_command_line_refuses(tmp_path: Path) -> 
     for call in (
         lambda: augmint.prove("digits", tmp_path / "o", preset="fast"),
         lambda: augmint.prove("digits", tmp_path / "o", settings={"task.step": 1}),
-        lambda: augmint.train_generator("digits", tmp_path / "o", settings={"objective": "hing"}),
+        lambda: augmint.train_generator(
+            "digits", tmp_path / "o", settings={"generator.objective": "hing"}
+        ),
         lambda: augmint.mint(tmp_path / "none", tmp_path / "o"),
     ):
         with pytest.raises(AugmintError) as caught:

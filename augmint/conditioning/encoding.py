@@ -33,7 +33,7 @@ def require(schema: Schema, kinds: Collection[str], name: str) -> list[Aspect]:
         raise IncompatibleError(
             f"conditioning {name} needs an aspect of kind {' or '.join(sorted(kinds))}",
             held,
-            "add labels to the data or use conditioning='none' (--conditioning none)",
+            "add labels to the data or use conditioning='none' (--set generator.conditioning=none)",
         )
     return found
 

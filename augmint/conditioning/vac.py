@@ -104,7 +104,7 @@ class Vac(Conditioning):
                 raise IncompatibleError(
                     "conditioning vac needs at least two classes",
                     f"{category.width} in {category.name}",
-                    "use conditioning='none' (--conditioning none)",
+                    "use conditioning='none' (--set generator.conditioning=none)",
                 )
         if self.latent == "sign" and len(categories) != 1:
             raise IncompatibleError(

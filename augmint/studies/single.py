@@ -82,42 +82,64 @@ class TrainOptions:
     drop_duplicates: bool = False
 
 
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a trained generator depends on, besides the data and the code."""
+
+    data: str
+    per_class: int | None = None
+    seed: int = 0
+    size: tuple[int, int] | None = None
+    drop_duplicates: bool = False
+    generator: GanConfig = field(default_factory=GanConfig)
+
+
+def resolve(data: str, options: TrainOptions) -> TrainConfig:
+    """Return the complete configuration that `options` ask for, as `study.resolve` does."""
+    fields: dict[str, Any] = {} if options.config is None else read_yaml(Path(options.config))
+    said: dict[str, Any] = {
+        "per_class": options.per_class,
+        "seed": options.seed or None,
+        "size": parse_size(options.size),
+        "drop_duplicates": options.drop_duplicates or None,
+        "generator": None if options.steps is None else {"steps": options.steps},
+    }
+    fields = merge(fields, {k: v for k, v in said.items() if v is not None}) | {"data": data}
+    complete = to_plain(build(TrainConfig, fields, "train"))
+    return build(TrainConfig, with_overrides(complete, as_overrides(options.settings)), "train")
+
+
 def train(data: str, out: Path, options: TrainOptions) -> Path:
     """Train a generator and a judge on the training part, and return the bundle's folder."""
-    fields: dict[str, Any] = {} if options.config is None else read_yaml(Path(options.config))
-    if options.steps is not None:
-        fields = merge(fields, {"steps": options.steps})
-    complete = to_plain(build(GanConfig, fields, "generator"))
-    config = build(GanConfig, with_overrides(complete, as_overrides(options.settings)), "generator")
+    plan = resolve(data, options)
+    config, seed = plan.generator, plan.seed
     device = str(resolve_device(options.device))
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         sweep(out, out / "tables")
-        size = parse_size(options.size)
-        pair = None if size is None else (size[0], size[1])
-        table = ingest(data, out / "tables", size=pair, workers=os.cpu_count() or 1)
-        rows = training_rows(table, options)
-        _claim(out / "config.yaml", config)
+        _claim(out / "config.yaml", plan)
+        table = ingest(plan.data, out / "tables", size=plan.size, workers=os.cpu_count() or 1)
+        rows = training_rows(table, plan)
         images = training_images(table, rows)
-        training = GanTraining(config, images, table.schema, options.seed, out / "run", device)
+        training = GanTraining(config, images, table.schema, seed, out / "run", device)
         trained = training.run(
             on_sample=lambda step, made: keep_sample(out / "run", step, made),
             sample_interval=max(1, config.steps // SAMPLES),
         )
         keep_sample(out / "run", trained.step, training.sample())
         write_atomic(out / "progress.png", progress_picture(out / "run"))
-        judge = _judge(table, rows, options.seed, device)
+        judge = _judge(table, rows, seed, device)
         bundle = Bundle.from_training(trained, images, stored(judge), missing=_UNCALIBRATED)
         folder = out / "bundle"
         anew(folder, bundle.save)
-        write_atomic(out / "samples.png", _samples(bundle, options.seed, device))
+        write_atomic(out / "samples.png", _samples(bundle, seed, device))
     return folder
 
 
-def _claim(path: Path, config: GanConfig) -> None:
+def _claim(path: Path, config: TrainConfig) -> None:
     """Write the configuration, unless the folder holds a run of another; more steps go on."""
     changed = differences(read_yaml(path), to_plain(config)) if path.exists() else []
-    if set(changed) - {"steps"}:
+    if set(changed) - {"generator.steps"}:
         raise UsageError(
             "a run folder belongs to one configuration, seed and data set",
             f"{path.parent}, where {', '.join(changed[:4])} differ",
@@ -129,7 +151,7 @@ def _claim(path: Path, config: GanConfig) -> None:
 _UNCALIBRATED = {"features": "no images were held out to calibrate the copy check"}
 
 
-def training_rows(table: Table, options: TrainOptions) -> IntArray:
+def training_rows(table: Table, options: TrainConfig) -> IntArray:
     """Return the rows a generator may see: the training part, less what leaks."""
     found = check(table, near=False)
     if options.drop_duplicates:

@@ -91,7 +91,7 @@ def _check_conditioning(config: GanConfig, parts: Chosen, context: ConditioningC
         raise IncompatibleError(
             f"the conditioning {name} carries an aspect of kind {' or '.join(sorted(kinds))}",
             f"data with {present}",
-            "set conditioning to none (--set gan.conditioning=none), or give such an aspect",
+            "set conditioning to none (--set generator.conditioning=none), or give such an aspect",
         )
     _check_mode(name, "generator", config.generator, parts.generator, conditioning.generator_mode)
     _check_mode(name, "critic", config.critic, parts.critic, conditioning.critic_mode)
@@ -136,7 +136,7 @@ def _check_augmenters(config: GanConfig, parts: Chosen) -> None:
         raise IncompatibleError(
             "what the critic sees passes through an augmenter with gradients",
             f"augment={_name(config.augment or 'none')}",
-            "set augment to diff-augment or none (--set gan.augment=none)",
+            "set augment to diff-augment or none (--set generator.augment=none)",
         )
     for field, part in (("augment", augment), ("auxiliary_augment", parts.auxiliary_augment)):
         if part is not None and part.mixes:

@@ -71,10 +71,12 @@ class GanConfig:
             raise UsageError(
                 "simultaneous updates move both players every step",
                 f"generator_interval={self.generator_interval}",
-                "pass generator_interval=1 (--set gan.generator_interval=1) or simultaneous=False",
+                "pass generator_interval=1 (--set generator.generator_interval=1) or simultaneous=False",
             )
 
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
-        raise UsageError(f"{name} must be {rule}", value, f"change {name} (--set gan.{name}=VALUE)")
+        raise UsageError(
+            f"{name} must be {rule}", value, f"change {name} (--set generator.{name}=VALUE)"
+        )

@@ -303,7 +303,7 @@ class GanTraining:
             raise TrainingDivergedError(
                 "generated images must vary",
                 f"a collapse from the beginning to step {result.step}",
-                "take another objective, or lower critic_rate (--set gan.critic_rate=1e-4)",
+                "take another objective, or lower critic_rate (--set generator.critic_rate=1e-4)",
             )
         generator = self.average.module
         return TrainedGan(

@@ -126,7 +126,7 @@ class Guard:
             raise TrainingDivergedError(
                 f"losses and weights must stay finite (restored {self.restores} times)",
                 f"{wrong} at step {step}",
-                "lower generator_rate and critic_rate (--set gan.critic_rate=1e-4), or take "
+                "lower generator_rate and critic_rate (--set generator.critic_rate=1e-4), or take "
                 "precision fp32",
             )
         rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]

@@ -32,7 +32,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_train_leaves_a_bundle_a_picture_and_a_configuration(tiny_training: Path) -> None:
     names = {p.name for p in tiny_training.iterdir() if not p.name.startswith(".")}
-    assert names == {"bundle", "config.yaml", "run", "samples.png", "tables"}
+    assert names == {"bundle", "config.yaml", "progress.png", "run", "samples.png", "tables"}
     with Image.open(tiny_training / "samples.png") as picture:
         assert picture.width > 12 * 8
         assert picture.height > 10 * 8
@@ -53,7 +53,7 @@ def test_train_with_other_words_is_refused_and_leaves_the_folder(
     tiny_training: Path, train_words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (tiny_training / "config.yaml").read_bytes()
-    words = [*train_words, "--set", "latent_dim=5", "--out", str(tiny_training)]
+    words = [*train_words, "--set", "generator.latent_dim=5", "--out", str(tiny_training)]
     assert main(words) == 2
     assert "one configuration" in capsys.readouterr().err
     assert (tiny_training / "config.yaml").read_bytes() == before

@@ -44,7 +44,10 @@ def tiny() -> Callable[..., GanConfig]:
         fields: dict[str, Any] = {
             "generator": {"name": "dcgan-generator", "channels": 4},
             "critic": {"name": "dcgan-critic", "channels": 4},
-            "conditioning": {"name": "vac", "network": {"name": "small-cnn", "channels": 4}},
+            "conditioning": {
+                "name": "vac",
+                "network": {"name": "small-cnn", "channels": 4, "dropout": 0.0},
+            },
             "latent_dim": 8,
             "batch": 6,
             "steps": 12,

@@ -198,9 +198,9 @@ def test_a_lazy_penalty_comes_on_its_steps_times_its_interval(
         loss(single, step)
     assert penalty == pytest.approx(2 * (loss(single, 4) - base), rel=1e-4)
     critic, generator = (lazy.groups[n].optimiser.param_groups[0] for n in ("critic", "generator"))
-    assert critic["lr"] == pytest.approx(2e-4 * 4 / 5)
+    assert critic["lr"] == pytest.approx(GanConfig().critic_rate * 4 / 5)
     assert critic["betas"] == (0.0, 0.9**0.8)
-    assert (generator["lr"], generator["betas"]) == (2e-4, (0.0, 0.9))
+    assert (generator["lr"], generator["betas"]) == (GanConfig().generator_rate, (0.0, 0.9))
 
 
 def test_lazy_rates_closed_form() -> None:
