@@ -52,7 +52,7 @@ def choose(config: GanConfig) -> Chosen:
     """
 
     def augmenter(spec: Spec | None) -> Any:
-        return None if spec in (None, "none") else AUGMENTERS.create(spec)  # type: ignore[arg-type]
+        return None if spec is None else AUGMENTERS.create(spec)
 
     return Chosen(
         ARCHITECTURES.create(config.generator),
