@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+# before torch is imported, and for every process that a test starts: bits depend on the number of
+# threads, and two test processes on two cores need one each
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def _settings() -> dict[str, Any]:
     return {
