@@ -74,6 +74,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         if options.dry_run or not run.finished(graph.stages()):
             _announce(plan, graph, results, workers)
         if options.dry_run:
+            _tell(f"the plan, {len(graph.stages())} stages:\n{write_yaml(config)}")
             return {"plan": to_plain(config), "stages": len(graph.stages())}
         _log_look(out, indices, earlier)
         results = run(graph.stages())
