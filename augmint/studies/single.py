@@ -124,7 +124,7 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
         training = GanTraining(config, images, table.schema, seed, out / "run", device)
         trained = training.run(
             on_sample=lambda step, made: keep_sample(out / "run", step, made),
-            sample_interval=max(1, config.steps // SAMPLES),
+            sample_interval=-(-config.steps // SAMPLES),
         )
         keep_sample(out / "run", trained.step, training.sample())
         write_atomic(out / "progress.png", progress_picture(out / "run"))

@@ -202,7 +202,7 @@ def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path)
     trained = training.run(
         progress=False,
         on_sample=lambda step, images: keep_sample(work, step, images),
-        sample_interval=max(1, config.gan.steps // SAMPLES),
+        sample_interval=-(-config.gan.steps // SAMPLES),
     )
     keep_sample(work, trained.step, training.sample())
     write_atomic(folder / "progress.png", progress_picture(work))
