@@ -333,7 +333,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
     labels = table.labels()
     truth, distances = _cross_fitted(config, table, rows, minted)
     if len(rows.pool):
-        truth.append(_audited(config, table, rows, minted))
+        truth.insert(0, _audited(config, table, rows, minted))
     diversity = {}
     for name, images, of in (
         ("minted", minted.images, minted.values["label"]),
@@ -377,7 +377,8 @@ def _cross_fitted(
         )
     agreement = label_truth(np.mean(probabilities, axis=0), minted.values["label"])
     truth = {
-        "judge": "cross-fitted on halves of the training images",
+        # they have seen what the generator has seen, and recognise what it has learnt by heart
+        "judge": "cross-fitted on halves of the generator's training images (an upper bound)",
         "value": agreement.agreement,
         "judge_accuracy": float(np.mean(accuracies)),
         "n": len(minted),
