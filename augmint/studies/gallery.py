@@ -103,21 +103,25 @@ def finished_bundle(generator: Path, judge: Path, train: ByteArray, held_out: By
     That is the judge, its features of the training images, and the distance below which an image
     counts as a copy: that of the k-th nearest held-out image, as `false_flag_rule` has it.
     """
-    trained = TrainedTask.load(judge)
-    told = {"trained_on": "the generator's training images", "steps": trained.config.steps}
-    shape = trained.config.seen(trained.shape)
-    outputs = trained.schema[trained.config.aspect].width
-    stored = StoredJudge(trained.config.network, shape, outputs, trained.network, told)
-    features = stored(train)
-    alone = np.sort(distances(stored(held_out), features).min(1))
+    kept = stored(TrainedTask.load(judge))
+    features = kept(train)
+    alone = np.sort(distances(kept(held_out), features).min(1))
     _, rank = false_flag_rule(len(held_out))
     return replace(
         Bundle.open(generator),
-        judge=stored,
+        judge=kept,
         features=features,
         copy_distance=float(alone[rank - 1]),
         missing={},
     )
+
+
+def stored(judge: TrainedTask) -> StoredJudge:
+    """Return a trained judge as it travels with a bundle."""
+    shape = judge.config.seen(judge.shape)
+    outputs = judge.schema[judge.config.aspect].width
+    told = {"trained_on": "the generator's training images", "steps": judge.config.steps}
+    return StoredJudge(judge.config.network, shape, outputs, judge.network, told)
 
 
 def by_class(images: ByteArray, labels: IntArray, rows: IntArray) -> bytes:

@@ -26,9 +26,8 @@ from augmint.metrics.copying import assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
 from augmint.minting.bundle import Bundle
-from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
-from augmint.studies.gallery import anew
+from augmint.studies.gallery import anew, stored
 from augmint.studies.materials import real_source
 from augmint.studies.steps import (
     DISTANCES,
@@ -162,14 +161,6 @@ def training_rows(table: Table, options: TrainConfig) -> IntArray:
     if options.per_class is not None:
         rows, _ = per_class(table.labels(), rows, options.per_class, options.seed, "study.train")
     return np.asarray(rows, dtype=np.int64)
-
-
-def stored(judge: TrainedTask) -> StoredJudge:
-    """Return a trained judge as it travels with a bundle."""
-    shape = judge.config.seen(judge.shape)
-    outputs = judge.schema[judge.config.aspect].width
-    told = {"trained_on": "the generator's training images", "steps": judge.config.steps}
-    return StoredJudge(judge.config.network, shape, outputs, judge.network, told)
 
 
 def _judge(table: Table, rows: IntArray, seed: int, device: str, steps: int = 1000) -> TrainedTask:

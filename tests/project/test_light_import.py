@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 
@@ -32,8 +31,6 @@ def test_names_of_variants_are_known_without_torch() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["prove", "--help"], ["list", "objectives"]])
 def test_help_is_light(arguments: list[str]) -> None:
-    if importlib.util.find_spec("augmint.cli") is None:
-        pytest.skip("there is no command line")
     code = (
         "from augmint.cli import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as done:\n    assert not done.code, done.code"
