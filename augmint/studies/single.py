@@ -15,13 +15,12 @@ from augmint.core.config import build, read_yaml, to_plain, with_overrides, writ
 from augmint.core.errors import AugmintError, DataError, UsageError, nearest
 from augmint.core.machine import ceilings, resolve_device, set_allocator
 from augmint.core.pictures import grid, png_bytes
-from augmint.core.registry import METRICS
 from augmint.core.runs import lock_folder, provenance, sweep, write_atomic, write_json
 from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds, per_class
-from augmint.metrics.base import Protocol, extract, measure_features
+from augmint.metrics.base import Protocol
 from augmint.metrics.copying import assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
@@ -30,10 +29,10 @@ from augmint.minting.writer import write_minted
 from augmint.studies.gallery import anew, stored
 from augmint.studies.materials import real_source
 from augmint.studies.steps import (
-    DISTANCES,
     SAMPLES,
     TASK,
     copying_row,
+    distances,
     flat,
     keep_sample,
     progress_picture,
@@ -282,28 +281,15 @@ def _evaluated(real: Table, minted: Table, options: EvaluateOptions) -> dict[str
     images = np.asarray(minted.images)
     device = str(resolve_device(options.device))
     rows = real.parts.get("train", np.arange(len(real)))
-    probabilities, accuracies, distances = [], [], []
+    probabilities, accuracies, per_fold = [], [], []
     pairs = folds(real.labels(), rows, 2, options.seed)
     for i, (fit, held) in enumerate(pairs):
         judge = _judge(real, fit, options.seed + i, device, options.steps)
         rest = RealRows.of(real, held)
         accuracies.append(TASK.score(judge, rest).accuracy)
         probabilities.append(judge.probabilities(images))
-        net = judge.feature_net("cross-fitted judge")
-        inner, outer = extract(net, rest.images), extract(net, images)
-        distances.append(
-            [
-                measure_features(
-                    METRICS.create(name),
-                    inner,
-                    outer,
-                    features=net,
-                    split="real, cross-fitted halves",
-                    seed=options.seed,
-                )
-                for name in DISTANCES
-            ]
-        )
+        split = "real, cross-fitted halves"
+        per_fold.append(distances(judge, rest, images, split, options.seed))
     fit, held = pairs[0]
     copies = assess(
         real.images[fit],
@@ -317,7 +303,7 @@ def _evaluated(real: Table, minted: Table, options: EvaluateOptions) -> dict[str
             "value": label_truth(np.mean(probabilities, axis=0), labels).agreement,
             "judge_accuracy": float(np.mean(accuracies)),
         },
-        "distribution": [row for pair in zip(*distances, strict=True) for row in flat(pair)],
+        "distribution": [row for pair in zip(*per_fold, strict=True) for row in flat(pair)],
         "copying": copying_row(copies),
         "diversity": {
             "minted": pairwise_diversity(images, labels, 400, options.seed),

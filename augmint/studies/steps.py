@@ -49,7 +49,7 @@ from augmint.training.gan import GanTraining, TrainingImages
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from augmint.core.types import IntArray
+    from augmint.core.types import ByteArray, IntArray
     from augmint.tasks.trained import TrainedTask
 
 Inputs = dict[str, Path]
@@ -331,7 +331,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
     config = replace(config, training=_chosen(config.training, inputs))
     minted = load_minted(inputs["mint"] / "curated")
     labels = table.labels()
-    truth, distances = _cross_fitted(config, table, rows, minted)
+    truth, found = _cross_fitted(config, table, rows, minted)
     if len(rows.pool):
         truth.insert(0, _audited(config, table, rows, minted))
     diversity = {}
@@ -342,7 +342,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
         diversity[name] = pairwise_diversity(np.asarray(images), of, config.pairs, config.seed)
     return {
         "label_truth": truth,
-        "distribution": distances,
+        "distribution": found,
         "diversity": diversity,
         "pairs": config.pairs,
     }
@@ -359,22 +359,8 @@ def _cross_fitted(
         real = RealRows.of(table, held)
         accuracies.append(TASK.score(judge, real).accuracy)
         probabilities.append(judge.probabilities(minted.images))
-        features = judge.feature_net("cross-fitted judge")
-        real_features = extract(features, real.images)
-        minted_features = extract(features, minted.images)
-        per_fold.append(
-            [
-                measure_features(
-                    METRICS.create(name),
-                    real_features,
-                    minted_features,
-                    features=features,
-                    split="train, cross-fitted halves",
-                    seed=config.seed,
-                )
-                for name in DISTANCES
-            ]
-        )
+        split = "train, cross-fitted halves"
+        per_fold.append(distances(judge, real, minted.images, split, config.seed))
     agreement = label_truth(np.mean(probabilities, axis=0), minted.values["label"])
     truth = {
         # they have seen what the generator has seen, and recognise what it has learnt by heart
@@ -384,6 +370,20 @@ def _cross_fitted(
         "n": len(minted),
     }
     return [truth], [row for pair in zip(*per_fold, strict=True) for row in flat(pair)]
+
+
+def distances(
+    judge: TrainedTask, real: RealRows, minted: ByteArray, split: str, seed: int
+) -> list[Measurement]:
+    """Return every metric of `DISTANCES` on a judge's features; `real` is new to the judge."""
+    features = judge.feature_net("cross-fitted judge")
+    inner, outer = extract(features, real.images), extract(features, minted)
+    return [
+        measure_features(
+            METRICS.create(name), inner, outer, features=features, split=split, seed=seed
+        )
+        for name in DISTANCES
+    ]
 
 
 def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) -> Value:
