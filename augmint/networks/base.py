@@ -47,6 +47,8 @@ class GeneratorArchitecture(Architecture):
     """Builds `G(latent, condition=None) -> images in [-1, 1]`."""
 
     role: ClassVar[Role] = "generator"
+    bounded: ClassVar[bool] = True
+    """Images cannot leave [-1, 1]; False where only training keeps them there."""
 
     @abstractmethod
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
@@ -60,8 +62,8 @@ class CriticArchitecture(Architecture):
     role: ClassVar[Role] = "critic"
 
     @abstractmethod
-    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
-        """Return D; `shape` counts the channels that conditioning appends to the image."""
+    def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
+        """Return D; the last `appended` channels of `shape` are conditioning's, not the image's."""
 
     @abstractmethod
     def feature_width(self, shape: Shape) -> int:

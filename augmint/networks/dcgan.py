@@ -199,7 +199,7 @@ class DcganCritic(CriticArchitecture):
         k = _halvings(shape)
         return self._widths(shape)[-1] * (shape[1] // 2**k) * (shape[2] // 2**k)
 
-    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+    def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
         refuse_condition("dcgan-critic", condition_width)
         self.check_shape(shape)
         network = _Critic(self, shape[0], self._widths(shape), self.feature_width(shape))

@@ -132,7 +132,7 @@ class VacMnistCritic(CriticArchitecture):
     def feature_width(self, shape: Shape) -> int:
         return 1024
 
-    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+    def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
         refuse_condition("vac-mnist-critic", condition_width)
         self.check_shape(shape)
         cells = 128 * (shape[1] // 4) * (shape[2] // 4)
@@ -250,7 +250,7 @@ class VacCifarCritic(CriticArchitecture):
     def feature_width(self, shape: Shape) -> int:
         return 512 * (shape[1] // 8) * (shape[2] // 8) + KERNELS
 
-    def build(self, shape: Shape, condition_width: int = 0) -> nn.Module:
+    def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
         refuse_condition("vac-cifar-critic", condition_width)
         self.check_shape(shape)
         layers: list[nn.Module] = [GaussianNoise(0.05)]

@@ -26,6 +26,8 @@ class Objective(ABC):
     """The generator's loss needs the critic on real images (relativistic); under no_grad."""
     needs_features: ClassVar[bool] = False
     """Needs `CriticOutput.features` or `.embedding`."""
+    converges: ClassVar[str | None] = None
+    """A log of `critic_loss` that falls as the run gets better; the state where it was least is kept."""
 
     def init_state(self) -> State:
         """Return the state before the first step (BEGAN's k, say); empty for most."""

@@ -24,12 +24,13 @@ class PenaltyContext:
     """What a penalty may look at; only what it declares in `needs` is filled in.
 
     Args:
-        network: the player as a function of its input images (condition already bound).
+        network: the critic as a function of its input images, the real images' aspects bound.
         stream: random numbers, one row a sample.
         real, fake: the critic's inputs `(N, C, H, W)`, detached, of equal N ("inputs").
         parameters: the player's parameters ("parameters").
         latents, styles: the generator's inputs and intermediate styles.
         real_output, fake_output: the critic's outputs of this very step ("outputs").
+        fake_network: the critic with the generated images' aspects bound; None: as `network`.
     """
 
     network: Callable[[Tensor], CriticOutput]
@@ -41,6 +42,7 @@ class PenaltyContext:
     styles: Tensor | None = None
     real_output: CriticOutput | None = None
     fake_output: CriticOutput | None = None
+    fake_network: Callable[[Tensor], CriticOutput] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Penalty(ABC):
     """Takes gradients of one sample's score by its own input: undefined beside batch coupling."""
     double_backward: ClassVar[bool] = False
     """Differentiates a gradient."""
+    real_in_generator: ClassVar[bool] = False
+    """A generator's penalty that needs the critic's output on real images; under no_grad."""
 
     def __post_init__(self) -> None:
         if self.weight < 0:

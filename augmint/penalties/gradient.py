@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,10 +14,12 @@ from augmint.core.registry import PENALTIES
 from augmint.penalties.base import Penalty, PenaltyContext
 
 if TYPE_CHECKING:
-    from augmint.core.types import FloatImages, Logs, State
+    from augmint.core.types import CriticOutput, FloatImages, Logs, State
+
+Network = Callable[[Tensor], "CriticOutput"]
 
 
-def input_gradients(context: PenaltyContext, images: FloatImages) -> Tensor:
+def input_gradients(network: Network, images: FloatImages) -> Tensor:
     """Return `(N, C·H·W)`, the gradient of each sample's score (map: its mean) by its own image.
 
     The graph is kept, so that the result can be differentiated by the critic's parameters. Taken
@@ -24,7 +27,7 @@ def input_gradients(context: PenaltyContext, images: FloatImages) -> Tensor:
     """
     images = images.detach().requires_grad_(True)
     with torch.enable_grad():
-        score = context.network(images).per_sample().sum()
+        score = network(images).per_sample().sum()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
     return gradient.flatten(1)
 
@@ -61,7 +64,7 @@ class GradientPenalty(Penalty):
         real, fake = _given(context.real, "real"), _given(context.fake, "fake")
         share = context.stream.uniform(1).to(real)[:, :, None, None]
         mixed = share * real.detach() + (1.0 - share) * fake.detach()
-        slope = torch.linalg.vector_norm(input_gradients(context, mixed), dim=1)
+        slope = torch.linalg.vector_norm(input_gradients(context.network, mixed), dim=1)
         excess = slope - 1.0
         if self.one_sided:
             excess = excess.relu()
@@ -90,6 +93,59 @@ class R1(Penalty):
     double_backward: ClassVar[bool] = True
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
-        gradient = input_gradients(context, _given(context.real, "real"))
+        gradient = input_gradients(context.network, _given(context.real, "real"))
         square = gradient.square().sum(1).mean()
         return 0.5 * self.weight * square, state, {"squared_slope": square.detach()}
+
+
+@PENALTIES.register("r2")
+@dataclass(frozen=True)
+class R2(Penalty):
+    """Keeps the critic flat on generated images.
+
+        weight / 2 · E ‖∇_x D(G(z))‖²
+
+    The companion of R1 (Mescheder et al. 2018, 1801.04406, eq. 9); with relativistic pairing both
+    are needed to converge (Huang et al. 2024, 2501.05441).
+
+    Args:
+        weight: gamma.
+        interval: steps from one evaluation to the next.
+    """
+
+    interval: int = 16
+    per_sample: ClassVar[bool] = True
+    double_backward: ClassVar[bool] = True
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        network = context.fake_network or context.network
+        square = input_gradients(network, _given(context.fake, "fake")).square().sum(1).mean()
+        return 0.5 * self.weight * square, state, {"squared_slope_fake": square.detach()}
+
+
+@PENALTIES.register("dragan")
+@dataclass(frozen=True)
+class Dragan(Penalty):
+    """Keeps the slope of the critic near 1 around real images.
+
+        weight · E (‖∇_x̂ D(x̂)‖₂ - 1)²,   x̂ = x + spread · sd(x) · u,   u ~ U(0, 1) a pixel
+
+    with sd(x) the standard deviation of the whole real batch (Kodali et al. 2017, 1705.07215,
+    section 2.4, in the form of its authors' program). Needs real images only.
+
+    Args:
+        weight: lambda, 10 in the paper.
+        spread: 0.5 in the program.
+    """
+
+    weight: float = 10.0
+    spread: float = 0.5
+    per_sample: ClassVar[bool] = True
+    double_backward: ClassVar[bool] = True
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        real = _given(context.real, "real").detach()
+        noise = context.stream.uniform(real[0].numel()).to(real).view_as(real)
+        moved = real + self.spread * real.std() * noise
+        slope = torch.linalg.vector_norm(input_gradients(context.network, moved), dim=1)
+        return self.weight * (slope - 1.0).square().mean(), state, {"slope": slope.detach().mean()}

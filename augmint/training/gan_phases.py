@@ -91,7 +91,7 @@ class GeneratorPhase(Phase):
                 fakes = game.generate(wanted, "generator", step)
             seen = _show(game, fakes.images, fakes.aspects, "generator", step)
             real = None
-            if game.parts.objective.real_in_generator:
+            if _compares(game):
                 with torch.no_grad():
                     real = _show(game, *self.batches.real(step), "real", step).output
             return _generator_losses(game, step, fakes, seen, real)
@@ -124,7 +124,10 @@ class BothPhase(Phase):
 
 
 def _compares(game: Game) -> bool:
-    return game.parts.objective.real_in_generator
+    """Whether anything of the generator's reads what the critic says of real images."""
+    return game.parts.objective.real_in_generator or any(
+        p.real_in_generator for p in game.parts.penalties
+    )
 
 
 def _show(game: Game, images: Tensor, aspects: AspectValues, purpose: str, step: int) -> Seen:
@@ -145,6 +148,7 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
     for i, penalty in _due(game, "critic", step):
         context = PenaltyContext(
             network=lambda images: game.judge(images, real.aspects),
+            fake_network=lambda images: game.judge(images, fake.aspects),
             stream=game.numbers(f"penalty.{i}", step),
             real=real.images.detach() if "inputs" in penalty.needs else None,
             fake=fake.images.detach() if "inputs" in penalty.needs else None,
@@ -187,6 +191,7 @@ def _generator_losses(
             fake=fakes.images,
             parameters=list(game.generator.parameters()) if "parameters" in penalty.needs else (),
             latents=fakes.latent if "latents" in penalty.needs else None,
+            real_output=real if "outputs" in penalty.needs else None,
             fake_output=seen.output if "outputs" in penalty.needs else None,
         )
         loss = loss + _apply(game, i, penalty, context, logs)

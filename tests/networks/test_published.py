@@ -10,6 +10,7 @@ from torch import nn
 
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
+from augmint.networks.began import BeganCritic, BeganGenerator
 from augmint.networks.classifiers import FerSimple, FerSurreal, SmallCnn
 from augmint.networks.dcgan import DcganCritic, DcganGenerator
 from augmint.networks.vac import (
@@ -51,6 +52,19 @@ def test_vac_classifiers_have_the_published_counts() -> None:
     assert trained(VacMnistClassifier().build((1, 28, 28), 10)) == 217_394
     assert trained(VacBinaryClassifier().build((3, 48, 48), 1)) == 822_857
     assert trained(VacBinaryClassifier().build((3, 128, 128), 1)) == 1_388_105
+
+
+@pytest.mark.parametrize(
+    ("side", "code", "decoder", "encoder"),
+    [(48, 64, 446_915, 2_887_296), (48, 128, 594_371, 3_477_184), (128, 64, 637_251, 5_534_272)],
+)
+def test_began_has_the_published_counts(side: int, code: int, decoder: int, encoder: int) -> None:
+    assert trained(BeganGenerator().build(code, (3, side, side))) == decoder
+    critic = BeganCritic(code=code).build((3, side, side))
+    assert trained(critic) == decoder + encoder
+    # conditioning's channels are read by the encoder and never rebuilt
+    wide = BeganCritic(code=code).build((5, side, side), appended=2)
+    assert trained(wide) == decoder + encoder + 2 * 64 * 9
 
 
 def test_vac_mnist_players_follow_the_tables() -> None:

@@ -111,7 +111,7 @@ def test_a_map_is_averaged_before_its_gradient() -> None:
         return CriticOutput(x[:, :1], "map")
 
     with_map = PenaltyContext(patches, streams.stream(0, "p", ids=5), real=images("real"))
-    assert input_gradients(with_map, images("real")).shape == (5, 24)
+    assert input_gradients(patches, images("real")).shape == (5, 24)
     loss, _, _ = R1(weight=2.0)(with_map, {})
     # twelve cells, each of slope 1/12
     assert loss.item() == pytest.approx(1 / 12)

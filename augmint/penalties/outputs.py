@@ -1,0 +1,151 @@
+"""Penalties on what the critic says: that it stays the same, and that it stays put."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from augmint.core.errors import UsageError
+from augmint.core.registry import PENALTIES
+from augmint.penalties.base import Need, Penalty, PenaltyContext, Player
+
+if TYPE_CHECKING:
+    from augmint.core.streams import Stream
+    from augmint.core.types import CriticOutput, FloatImages, Logs, State
+
+
+def shifted(images: FloatImages, stream: Stream, share: float, flip: bool) -> FloatImages:
+    """Return images moved by whole pixels, at random a sample, mirrored or not.
+
+    Each is moved by up to `share` of its height and width, edges repeated, and mirrored left to
+    right with probability 1/2 where `flip` is set.
+    """
+    n, _, height, width = images.shape
+    draws = stream.uniform(3).to(images)
+    top, left = round(share * height), round(share * width)
+    rows = torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device)
+    down = torch.floor(draws[:, 0] * (2 * top + 1)).long() - top
+    right = torch.floor(draws[:, 1] * (2 * left + 1)).long() - left
+    at_row = (rows - down[:, None]).clamp(0, height - 1)
+    at_column = (columns - right[:, None]).clamp(0, width - 1)
+    if flip:
+        at_column = torch.where(draws[:, 2:] < 0.5, width - 1 - at_column, at_column)
+    sample = torch.arange(n, device=images.device)[:, None, None]
+    picked = images.permute(0, 2, 3, 1)[sample, at_row[:, :, None], at_column[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+def _said(output: CriticOutput | None, whose: str) -> CriticOutput:
+    if output is None:
+        raise UsageError(
+            f"the penalty needs what the critic said of {whose} images", "none", "pass it"
+        )
+    return output
+
+
+@PENALTIES.register("consistency")
+@dataclass(frozen=True)
+class Consistency(Penalty):
+    """Asks the critic to say the same of an image and of its shifted, mirrored copy.
+
+        weight · E (D(x) - D(T(x)))²  [ + fake_weight · E (D(G(z)) - D(T(G(z))))² ]
+
+    T moves by whole pixels and may mirror (Zhang et al. 2020, 1910.12027, eq. 5; with generated
+    images too, balanced consistency: Zhao et al. 2021, 2002.04724). Aspects that a shift or a
+    mirror changes do not reach the critic here: set `flip` only where mirrored images are real.
+
+    Args:
+        weight: lambda, 10 in the paper.
+        fake_weight: lambda of generated images; 0 leaves them out, 10 is the balanced form.
+        shift: largest move, as a share of the side.
+        flip: mirror half of the copies.
+    """
+
+    weight: float = 10.0
+    fake_weight: float = 0.0
+    shift: float = 0.125
+    flip: bool = False
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "outputs"})
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        if context.real is None or context.fake is None:
+            raise UsageError(
+                "consistency needs the critic's inputs", "none", "pass real=images, fake=images"
+            )
+        said = _said(context.real_output, "real").per_sample()
+        moved = shifted(context.real, context.stream, self.shift, self.flip)
+        gap = F.mse_loss(context.network(moved).per_sample(), said)
+        loss = self.weight * gap
+        logs = {"inconsistency": gap.detach()}
+        if self.fake_weight:
+            said = _said(context.fake_output, "generated").per_sample()
+            moved = shifted(context.fake, context.stream, self.shift, self.flip)
+            network = context.fake_network or context.network
+            loss = loss + self.fake_weight * F.mse_loss(network(moved).per_sample(), said)
+        return loss, state, logs
+
+
+@PENALTIES.register("lecam")
+@dataclass(frozen=True)
+class LeCam(Penalty):
+    """Holds the critic's scores of one side near the running mean of the other.
+
+        weight · ( E (D(x) - a_F)² + E (D(G(z)) - a_R)² )
+
+    a_R and a_F are moving averages of the scores of real and generated images, the present batch
+    included. With the hinge or Wasserstein losses it bounds a LeCam divergence, and keeps a critic
+    that has few images from running away (Tseng et al. 2021, 2104.03310, eq. 4; the paper's
+    program cuts each difference at zero, this is its text).
+
+    Args:
+        weight: lambda, 0.3 on small data in the paper.
+        decay: of the moving averages, 0.99.
+    """
+
+    weight: float = 0.3
+    decay: float = 0.99
+    needs: ClassVar[frozenset[Need]] = frozenset({"outputs"})
+
+    def init_state(self) -> State:
+        return {"real": torch.zeros(()), "fake": torch.zeros(()), "seen": 0}
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        real = _said(context.real_output, "real").per_sample()
+        fake = _said(context.fake_output, "generated").per_sample()
+        keep = self.decay if state["seen"] else 0.0
+        mean_real = keep * state["real"] + (1.0 - keep) * real.detach().mean()
+        mean_fake = keep * state["fake"] + (1.0 - keep) * fake.detach().mean()
+        loss = (real - mean_fake).square().mean() + (fake - mean_real).square().mean()
+        new = {"real": mean_real, "fake": mean_fake, "seen": 1}
+        return self.weight * loss, new, {"lecam": loss.detach()}
+
+
+@PENALTIES.register("feature-matching")
+@dataclass(frozen=True)
+class FeatureMatching(Penalty):
+    """Asks generated images to have the mean features of real ones.
+
+        weight · ‖E f(x) - E f(G(z))‖²
+
+    with f the critic's features, averaged over the batch on both sides (Salimans et al. 2016,
+    1606.03498, section 3.1). Beside the adversarial loss; alone (`theta` 0 in vac) it is the
+    paper's objective.
+    """
+
+    player: ClassVar[Player] = "generator"
+    needs: ClassVar[frozenset[Need]] = frozenset({"outputs"})
+    needs_features: ClassVar[bool] = True
+    real_in_generator: ClassVar[bool] = True
+
+    def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
+        real = _said(context.real_output, "real").features
+        fake = _said(context.fake_output, "generated").features
+        if real is None or fake is None:
+            raise UsageError("feature matching reads features", "none", "take a critic with some")
+        gap = (real.detach().mean(0) - fake.mean(0)).square().sum()
+        return self.weight * gap, state, {"feature_gap": gap.detach()}
