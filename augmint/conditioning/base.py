@@ -39,6 +39,8 @@ class Conditioning(ABC):
     """A member of the generator's `condition_modes` that it needs, if any."""
     critic_mode: ClassVar[str | None] = None
     """A member of the critic's `condition_modes` that it needs, if any."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"score", "map", "energy"})
+    """The kinds of `CriticOutput` it can live with."""
     needs_features: ClassVar[bool] = False
     """Reads `CriticOutput.features`."""
     labels_generated: ClassVar[bool] = True

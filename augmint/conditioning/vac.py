@@ -41,8 +41,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from augmint.aspects.base import Aspect
-from augmint.conditioning.base import Conditioning, ConditioningContext
-from augmint.conditioning.encoding import require, vector
+from augmint.conditioning.base import ConditioningContext
+from augmint.conditioning.encoding import require
+from augmint.conditioning.generator_side import GeneratorSide
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ARCHITECTURES, CONDITIONING, Spec
 from augmint.core.streams import Stream
@@ -59,7 +60,7 @@ def _default_network() -> dict[str, Any]:
 
 @CONDITIONING.register("vac")
 @dataclass(frozen=True)
-class Vac(Conditioning):
+class Vac(GeneratorSide):
     """An auxiliary classifier in parallel with the critic (Bazrafkan and Corcoran 2018).
 
     Generator loss `theta · adversarial + zeta · CE(C(G(z, y)), y)`; classifier loss
@@ -70,8 +71,8 @@ class Vac(Conditioning):
     running statistics are used, never moved by generated images. The default network has neither.
     With `trains_on="both"` real and generated images form one batch.
 
-    **Latent.** "one-hot": (z, one-hot codes), z ~ N(0, I) of width latent_dim. "sign": the paper's
-    partition, for one category of N classes. N > 2: the whole latent has N dimensions (latent_dim
+    **Latent.** "one-hot": z ~ N(0, I) of width latent_dim and one-hot codes, which `enters` sends
+    to the latent, to conditional normalisation or to modulation. "sign": the paper's partition, for one category of N classes. N > 2: the whole latent has N dimensions (latent_dim
     is not used), z_c ~ U(0, 1) for the class c and z_j ~ U(-1, 0) for the others. N = 2: latent_dim
     dimensions, z_0 ~ U(0, 1) for class 0 and U(-1, 0) for class 1, the others ~ U(-1, 1).
 
@@ -106,27 +107,26 @@ class Vac(Conditioning):
                     f"{category.width} in {category.name}",
                     "use conditioning='none' (--set generator.conditioning=none)",
                 )
-        if self.latent == "sign" and len(categories) != 1:
+        if self.latent == "sign" and (len(categories) != 1 or self.enters != "latent"):
             raise IncompatibleError(
-                "the latent 'sign' partitions by exactly one category",
-                ", ".join(c.name for c in categories),
+                "the latent 'sign' partitions the latent by exactly one category",
+                f"{', '.join(c.name for c in categories)}, entering by {self.enters}",
                 "set latent: one-hot",
             )
 
     # 1. the latent
     def latent_width(self, context: ConditioningContext) -> int:
-        width = sum(c.width for c in self._categories(context))
         if self.latent == "one-hot":
-            return context.latent_dim + width
+            return super().latent_width(context)
+        width = self.code_width(context)
         return context.latent_dim if width == 2 else width
 
     def sample_latent(
         self, context: ConditioningContext, aspects: AspectValues, stream: Stream
     ) -> Tensor:
-        categories = self._categories(context)
-        code = vector(categories, aspects)
         if self.latent == "one-hot":
-            return torch.cat((stream.normal(context.latent_dim).to(code.device), code), 1)
+            return super().sample_latent(context, aspects, stream)
+        code = self.code(context, aspects)
         unit = stream.uniform(self.latent_width(context)).to(code.device)
         side = 2.0 * code - 1.0
         if code.shape[1] > 2:
@@ -135,8 +135,7 @@ class Vac(Conditioning):
 
     # 4. beside the critic
     def auxiliaries(self, context: ConditioningContext) -> Mapping[str, nn.Module]:
-        outputs = sum(c.width for c in self._categories(context))
-        return {NAME: self._architecture().build(context.shape, outputs)}
+        return {NAME: self._architecture().build(context.shape, self.code_width(context))}
 
     def auxiliary_sees_fake(self) -> bool:
         return self.trains_on != "real"
@@ -150,7 +149,7 @@ class Vac(Conditioning):
         real_aspects: AspectValues,
         fake_aspects: AspectValues,
     ) -> tuple[Tensor | None, Logs]:
-        categories = self._categories(context)
+        categories = self.coded(context)
         parts = [] if self.trains_on == "generated" else [(real, real_aspects)]
         if self.trains_on != "real":
             if fake is None:
@@ -177,7 +176,7 @@ class Vac(Conditioning):
         aspects: AspectValues,
         latent: Tensor,
     ) -> tuple[Tensor | None, Logs]:
-        categories = self._categories(context)
+        categories = self.coded(context)
         logits = _evaluate(auxiliaries[NAME], fake)
         loss = self._losses(categories, logits, aspects).mean()
         return self.zeta * loss, {"class_loss": loss.detach()}
@@ -185,7 +184,7 @@ class Vac(Conditioning):
     def adversarial_weight(self) -> float:
         return self.theta
 
-    def _categories(self, context: ConditioningContext) -> list[Aspect]:
+    def coded(self, context: ConditioningContext) -> list[Aspect]:
         return require(context.schema, self.kinds, "vac")
 
     def _architecture(self) -> ClassifierArchitecture:

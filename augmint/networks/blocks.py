@@ -149,8 +149,8 @@ class NormaliseBatch(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any,
         images: Tensor,
-        weight: Tensor,
-        bias: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
         mean: Tensor,
         variance: Tensor,
         epsilon: float,
@@ -166,10 +166,11 @@ class NormaliseBatch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
         """Return the gradients of images, weight and bias; mean and variance move with images."""
         images, weight, mean, scale = ctx.saved_tensors
+        wanted = [True, weight is not None, weight is not None]
         found = torch.ops.aten.native_batch_norm_backward(
-            gradient, images, weight, None, None, mean, scale, True, ctx.epsilon, [True] * 3
+            gradient, images, weight, None, None, mean, scale, True, ctx.epsilon, wanted
         )
-        return (*found, None, None, None)
+        return (*(f if w else None for f, w in zip(found, wanted, strict=True)), None, None, None)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

@@ -26,6 +26,8 @@ class Objective(ABC):
     """The generator's loss needs the critic on real images (relativistic); under no_grad."""
     needs_features: ClassVar[bool] = False
     """Needs `CriticOutput.features` or `.embedding`."""
+    batch_coupled: ClassVar[bool] = False
+    """Losses or state of a batch are not the means of those of its parts."""
     converges: ClassVar[str | None] = None
     """A log of `critic_loss` that falls as the run gets better; the state where it was least is kept."""
 

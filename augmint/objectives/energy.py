@@ -35,7 +35,7 @@ def pulling_away(codes: Tensor) -> Tensor:
         codes: `(N, E)`, N at least 2.
 
     Example:
-        >>> pulling_away(torch.eye(3)).item(), pulling_away(torch.ones(3, 2)).item()
+        >>> pulling_away(torch.eye(3)).item(), pulling_away(torch.tensor([[1.0, 0], [2, 0]])).item()
         (0.0, 1.0)
     """
     n = len(codes)
@@ -72,6 +72,10 @@ class Ebgan(Objective):
 
     @property
     def needs_features(self) -> bool:  # type: ignore[override]
+        return self.pulling > 0
+
+    @property
+    def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.pulling > 0
 
     def critic_loss(
@@ -121,6 +125,7 @@ class Began(Objective):
     rate: float = 1e-3
     clip: bool = True
     accepts: ClassVar[frozenset[str]] = frozenset({"energy"})
+    batch_coupled: ClassVar[bool] = True  # by the clipping of k, and by M
     converges: ClassVar[str] = "convergence"
 
     def __post_init__(self) -> None:

@@ -51,6 +51,10 @@ class Penalty(ABC):
 
     With an interval n > 1 the optimiser's rate and betas are rescaled by n / (n + 1), so that
     regularising lazily changes nothing on average (Karras et al. 2020, appendix B).
+
+    Args:
+        weight: factor of the term.
+        interval: steps from one evaluation to the next.
     """
 
     weight: float = 1.0
@@ -61,6 +65,8 @@ class Penalty(ABC):
     """Takes gradients of one sample's score by its own input: undefined beside batch coupling."""
     double_backward: ClassVar[bool] = False
     """Differentiates a gradient."""
+    batch_coupled: ClassVar[bool] = False
+    """The penalty of a batch, or its state, is not the mean of those of its parts."""
     real_in_generator: ClassVar[bool] = False
     """A generator's penalty that needs the critic's output on real images; under no_grad."""
 

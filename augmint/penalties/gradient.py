@@ -141,6 +141,7 @@ class Dragan(Penalty):
     weight: float = 10.0
     spread: float = 0.5
     per_sample: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
     double_backward: ClassVar[bool] = True
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:

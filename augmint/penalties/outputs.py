@@ -110,6 +110,7 @@ class LeCam(Penalty):
     weight: float = 0.3
     decay: float = 0.99
     needs: ClassVar[frozenset[Need]] = frozenset({"outputs"})
+    batch_coupled: ClassVar[bool] = True
 
     def init_state(self) -> State:
         return {"real": torch.zeros(()), "fake": torch.zeros(()), "seen": 0}
@@ -140,6 +141,7 @@ class FeatureMatching(Penalty):
     player: ClassVar[Player] = "generator"
     needs: ClassVar[frozenset[Need]] = frozenset({"outputs"})
     needs_features: ClassVar[bool] = True
+    batch_coupled: ClassVar[bool] = True
     real_in_generator: ClassVar[bool] = True
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:

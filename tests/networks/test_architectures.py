@@ -20,6 +20,7 @@ from augmint.networks.base import (
     CriticArchitecture,
     GeneratorArchitecture,
 )
+from augmint.networks.resnet import SelfAttention
 
 SPECS: list[dict[str, Any]] = [
     *({"name": name} for name in ARCHITECTURES.names()),
@@ -31,6 +32,8 @@ SPECS: list[dict[str, Any]] = [
     {"name": "small-cnn", "normalisation": "group"},
     {"name": "vac-mnist-critic", "dense_normalisation": True},
     {"name": "began-critic", "energy": "squared"},
+    {"name": "resnet-generator", "attention": True},
+    {"name": "resnet-critic", "attention": True, "normalisation": "none"},
 ]
 SHAPES = [(1, 8, 8), (2, 16, 24), (3, 28, 28), (4, 32, 32), (1, 48, 48)]
 LATENT, OUTPUTS = 12, 5
@@ -38,7 +41,11 @@ LATENT, OUTPUTS = 12, 5
 
 def narrow(spec: dict[str, Any]) -> dict[str, Any]:
     """Make wide networks narrow, to keep the tests fast."""
-    return {**spec, "channels": 8} if spec["name"].startswith(("dcgan", "small", "began")) else spec
+    return (
+        {**spec, "channels": 8}
+        if spec["name"].startswith(("dcgan", "small", "began", "resnet"))
+        else spec
+    )
 
 
 def name_of(spec: dict[str, Any]) -> str:
@@ -131,6 +138,9 @@ def test_gradients_reach_all_parameters(spec: dict[str, Any]) -> None:
     architecture = create(spec)
     shape = accepted(architecture)[-1]
     network = build(architecture, shape)
+    for module in network.modules():
+        if isinstance(module, SelfAttention):  # its gate begins closed
+            module.gamma.data.fill_(0.5)
     output = run(network, inputs(architecture, shape))
     (output * torch.linspace(-1, 2, output.numel()).view_as(output)).sum().backward()
     for name, parameter in network.named_parameters():

@@ -32,6 +32,7 @@ NARROW = {"channels": 4, "base_channels": 4, "hidden": 8, "mapping_layers": 1}
 FORMS: dict[str, list[dict[str, Any]]] = {
     "dcgan-generator": [{"upsampling": "transposed"}, {"normalisation": "none"}],
     "dcgan-critic": [{"normalisation": "batch"}, {"normalisation": "none"}],
+    "acgan": [{"enters": "conditional-norm"}],
 }
 """Further forms of a variant that declare or do other things than its default."""
 
@@ -62,7 +63,7 @@ def axes() -> dict[str, list[Any]]:
         "objective": [spec(OBJECTIVES, n) for n in OBJECTIVES.names()],
         "generator": of_role["generator"],
         "critic": of_role["critic"],
-        "conditioning": [spec(CONDITIONING, n) for n in CONDITIONING.names()],
+        "conditioning": [f for n in CONDITIONING.names() for f in forms(CONDITIONING, n)],
         "penalty": [None, *(spec(PENALTIES, n) for n in PENALTIES.names())],
         "misfit": [*of_role["classifier"], *of_role.get("other", [])],
     }

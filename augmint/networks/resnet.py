@@ -1,0 +1,309 @@
+"""Residual generator and critic, with self-attention where it is asked for.
+
+Without attention and with a normalised critic they are SNGAN's (Miyato et al. 2018, 1802.05957,
+appendix B.3); with both networks normalised and attention, SAGAN's (Zhang et al. 2019, 1805.08318).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augmint.core.registry import ARCHITECTURES
+from augmint.core.types import CriticOutput
+from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
+from augmint.networks.blocks import (
+    BatchNorm2d,
+    SpectralConv2d,
+    SpectralLinear,
+    UpsampleConv,
+    channels_last,
+    initialise_glorot,
+)
+from augmint.networks.dcgan import WIDEST_BASE, check_width, doublings
+from augmint.networks.sizes import check_size, refuse_condition
+
+if TYPE_CHECKING:
+    from augmint.core.types import FloatImages, Latents, Shape
+
+SMALLEST_GRID = 4
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose scale and shift are affine functions of a condition.
+
+        y = (x - mean) / sqrt(var + epsilon) · (1 + A c) + B c
+
+    With a one-hot condition this is one scale and shift a class (de Vries et al. 2017, 1707.00683;
+    Miyato and Koyama 2018, 1802.05637). A and B begin at zero: at first classes look alike. With
+    no condition it is plain batch normalisation with a learned scale and shift.
+
+    Args:
+        channels: of the images.
+        condition: width of c; 0 for none.
+    """
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm2d(channels, affine=not condition)
+        self.gain = nn.Linear(condition, channels, bias=False) if condition else None
+        self.shift = nn.Linear(condition, channels, bias=False) if condition else None
+
+    def settle(self) -> None:
+        """Let conditions make no difference yet; called once weights are drawn."""
+        for layer in (self.gain, self.shift):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+
+    def forward(self, images: FloatImages, condition: Tensor | None = None) -> FloatImages:
+        normed: Tensor = self.norm(images)
+        if self.gain is None or self.shift is None:
+            return normed
+        gain, shift = self.gain(condition), self.shift(condition)
+        return normed * (1.0 + gain[:, :, None, None]) + shift[:, :, None, None]
+
+
+class SelfAttention(nn.Module):
+    """Lets every position look at every other one.
+
+        o = v(softmax_j(f(x)_i · g(x)_j) h(x)_j),   y = x + gamma o,   gamma = 0 at first
+
+    with f and g 1x1 convolutions to C / 8 channels, h to C / 2 and v back to C; g and h are
+    max-pooled by 2 where the sides are even, as in the authors' program (Zhang et al. 2019,
+    1805.08318, section 3). Time and memory grow with (H W)².
+
+    Args:
+        channels: C, at least 1.
+        spectral: divide weights by their spectral norm.
+    """
+
+    def __init__(self, channels: int, spectral: bool = True) -> None:
+        super().__init__()
+        inner, half = max(channels // 8, 1), max(channels // 2, 1)
+        self.query = _conv(channels, inner, 1, spectral)
+        self.key = _conv(channels, inner, 1, spectral)
+        self.value = _conv(channels, half, 1, spectral)
+        self.out = _conv(half, channels, 1, spectral)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: FloatImages) -> FloatImages:
+        n, _, height, width = images.shape
+        pool = 2 if height % 2 == width % 2 == 0 else 1
+        query = self.query(images).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(images), pool).flatten(2).transpose(1, 2)
+        value = F.max_pool2d(self.value(images), pool).flatten(2).transpose(1, 2)
+        # scores are not divided by the root of the width in the paper
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        maps = seen.transpose(1, 2).reshape(n, -1, height, width)
+        result: Tensor = images + self.gamma * self.out(maps)
+        return result
+
+
+def _conv(inputs: int, outputs: int, kernel: int, spectral: bool) -> nn.Module:
+    padding = kernel // 2
+    if spectral:
+        return SpectralConv2d(inputs, outputs, kernel, 1, padding)
+    return nn.Conv2d(inputs, outputs, kernel, padding=padding)
+
+
+class UpBlock(nn.Module):
+    """A residual block that doubles the image.
+
+    norm, ReLU, repeat x2 and 3x3, norm, ReLU, 3x3; beside it a 1x1 convolution, then repeat x2 (in
+    this order, which commutes, at a quarter of the work).
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: int) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm2d(inputs, condition)
+        self.conv1 = UpsampleConv(inputs, outputs)
+        self.norm2 = ConditionalBatchNorm2d(outputs, condition)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, images: FloatImages, condition: Tensor | None = None) -> FloatImages:
+        x = self.conv1(F.relu(self.norm1(images, condition)))
+        x = self.conv2(F.relu(self.norm2(x, condition)))
+        doubled: Tensor = F.interpolate(self.skip(images), scale_factor=2.0, mode="nearest")
+        return x + doubled
+
+
+class DownBlock(nn.Module):
+    """A residual block of a critic: [ReLU,] 3x3, ReLU, 3x3, and mean pooling by 2 where it halves.
+
+    The side branch is a 1x1 convolution where the width or size changes (pooled first, which
+    commutes). The first block of a critic has no ReLU before it.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, halves: bool, first: bool, spectral: bool
+    ) -> None:
+        super().__init__()
+        self.halves, self.first = halves, first
+        self.conv1 = _conv(inputs, outputs, 3, spectral)
+        self.conv2 = _conv(outputs, outputs, 3, spectral)
+        changes = inputs != outputs or halves
+        self.skip = _conv(inputs, outputs, 1, spectral) if changes else nn.Identity()
+
+    def forward(self, images: FloatImages) -> FloatImages:
+        x = self.conv1(images if self.first else F.relu(images))
+        x = self.conv2(F.relu(x))
+        beside = images
+        if self.halves:
+            x, beside = F.avg_pool2d(x, 2), F.avg_pool2d(beside, 2)
+        result: Tensor = x + self.skip(beside)
+        return result
+
+
+def check_residual(name: str, channels: int, shape: Shape) -> None:
+    """Raise `UsageError` for a width below 1 or a size that leaves no grid of 4 to 15."""
+
+    def fits(height: int, width: int) -> bool:
+        k = doublings(height, width, SMALLEST_GRID)
+        return k >= 1 and min(height, width) // 2**k <= WIDEST_BASE
+
+    check_width(channels)
+    rule = (
+        f"{name} takes sizes whose smaller side, halved k >= 1 times, is "
+        f"{SMALLEST_GRID} to {WIDEST_BASE}, from 8 to 256 px"
+    )
+    check_size(shape, rule, fits)
+
+
+def block_widths(channels: int, k: int) -> list[int]:
+    """Return the widths of the k + 1 maps from the grid to the full size.
+
+    `channels` everywhere for up to three doublings, as SNGAN at 32 px; each further one doubles
+    the width of the coarser maps, as at 128 px.
+
+    Example:
+        >>> block_widths(256, 3), block_widths(64, 5)
+        ([256, 256, 256, 256], [256, 256, 128, 64, 64, 64])
+    """
+    return [channels * 2 ** max(0, min(k, 5) - 3 - max(i - 1, 0)) for i in range(k + 1)]
+
+
+@ARCHITECTURES.register("resnet-generator")
+@dataclass(frozen=True)
+class ResnetGenerator(GeneratorArchitecture):
+    """A dense layer to a small grid, k doubling residual blocks, norm, ReLU, 3x3, tanh.
+
+    The grid and k are those of DCGAN: 4x4 for 8 to 128 px, 7x7 for 28. `channels=256` at 32 px is
+    SNGAN's. A condition enters every normalisation ("conditional-norm"). Glorot's uniform weights.
+
+    Args:
+        channels: width of the maps (of the finest three above 32 px).
+        attention: a self-attention layer before the last block, where the map has half the size.
+    """
+
+    channels: int = 64
+    attention: bool = False
+    batch_coupled: ClassVar[bool] = True
+    channels_last: ClassVar[bool] = True
+    condition_modes: ClassVar[frozenset[str]] = frozenset({"conditional-norm"})
+
+    def check_shape(self, shape: Shape) -> None:
+        check_residual("resnet-generator", self.channels, shape)
+
+    def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
+        self.check_shape(shape)
+        return built(_Generator(self, latent_width, shape, condition_width))
+
+
+class _Generator(nn.Module):
+    def __init__(self, plan: ResnetGenerator, latent: int, shape: Shape, condition: int) -> None:
+        super().__init__()
+        outputs, height, width = shape
+        k = doublings(height, width, SMALLEST_GRID)
+        widths = block_widths(plan.channels, k)
+        self.grid = (height // 2**k, width // 2**k)
+        self.project = nn.Linear(latent, self.grid[0] * self.grid[1] * widths[0])
+        self.blocks = nn.ModuleList(UpBlock(a, b, condition) for a, b in pairwise(widths))
+        self.attention = SelfAttention(widths[-2]) if plan.attention else nn.Identity()
+        self.norm = BatchNorm2d(widths[-1])
+        self.out = nn.Conv2d(widths[-1], outputs, 3, padding=1)
+
+    def forward(self, latent: Latents, condition: Tensor | None = None) -> FloatImages:
+        # pixel-major order of the dense layer's outputs: the grid is born in channels_last
+        x = self.project(latent).view(len(latent), *self.grid, -1).permute(0, 3, 1, 2)
+        *early, last = self.blocks
+        for block in early:
+            x = block(x, condition)
+        x = last(self.attention(x), condition)
+        images: Tensor = torch.tanh(self.out(F.relu(self.norm(x))))
+        return images
+
+
+@ARCHITECTURES.register("resnet-critic")
+@dataclass(frozen=True)
+class ResnetCritic(CriticArchitecture):
+    """Residual blocks, ReLU, sum over positions, a dense score.
+
+    Blocks halve while the smaller side exceeds 8, at least once, and two at the end keep the size,
+    as SNGAN's at 32 px: 16, 8, 8, 8. Features are the sums, `(N, channels of the last block)`; the score is
+    a dense layer on them. Glorot's uniform weights.
+
+    Args:
+        channels: width of the first two blocks, doubled by each that halves after them; 128 in the
+            paper at 32 px.
+        normalisation: "spectral" or "none".
+        attention: a self-attention layer after the first block.
+    """
+
+    channels: int = 64
+    normalisation: Literal["spectral", "none"] = "spectral"
+    attention: bool = False
+    channels_last: ClassVar[bool] = True
+
+    def check_shape(self, shape: Shape) -> None:
+        check_width(self.channels)
+        check_size(shape, "resnet-critic takes sizes from 8 to 256 px")
+
+    def feature_width(self, shape: Shape) -> int:
+        return self._widths(shape)[-1]
+
+    def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
+        refuse_condition("resnet-critic", condition_width)
+        self.check_shape(shape)
+        return built(_Critic(self, shape[0], self._widths(shape)))
+
+    def _widths(self, shape: Shape) -> list[int]:
+        """Return the width after each halving block; the plain blocks keep the last."""
+        halvings = max(((min(shape[1:]) - 1) // 8).bit_length(), 1)
+        return [self.channels * 2 ** max(0, i - 1) for i in range(halvings)]
+
+
+class _Critic(nn.Module):
+    def __init__(self, plan: ResnetCritic, inputs: int, widths: list[int]) -> None:
+        super().__init__()
+        spectral = plan.normalisation == "spectral"
+        blocks: list[nn.Module] = []
+        for i, outputs in enumerate(widths):
+            blocks += [DownBlock(inputs, outputs, True, i == 0, spectral)]
+            if plan.attention and i == 0:
+                blocks += [SelfAttention(outputs, spectral)]
+            inputs = outputs
+        for _ in range(2):
+            blocks += [DownBlock(inputs, inputs, False, False, spectral)]
+        self.blocks = nn.Sequential(*blocks)
+        self.score = SpectralLinear(inputs, 1) if spectral else nn.Linear(inputs, 1)
+
+    def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
+        features = F.relu(self.blocks(images)).sum((2, 3))
+        return CriticOutput(self.score(features).squeeze(1), "score", features)
+
+
+def built(network: nn.Module) -> nn.Module:
+    """Return the network with its weights drawn and its state settled, in channels_last."""
+    initialise_glorot(network)
+    for module in network.modules():
+        if isinstance(module, UpsampleConv):
+            nn.init.xavier_uniform_(module.weight)
+        if isinstance(module, ConditionalBatchNorm2d | SpectralConv2d | SpectralLinear):
+            module.settle()
+    return channels_last(network)
