@@ -8,6 +8,7 @@ What everything uses that trains:
 - `state`, `checkpointer`: what a run remembers, part by part, and exact resumption.
 - `guard`: finds what is not finite or collapsed, restores, and keeps the last good snapshot.
 - `averaging`: the moving average of weights.
+- `parallel`: one run on several processes that share each batch; imported by such runs alone.
 
 Adversarial training:
 

@@ -75,7 +75,8 @@ class Batches:
     """Draws batches as pure functions of (seed, step).
 
     Real rows run through one random order after another, each a permutation of all rows; the
-    rows of step s are positions s·batch to (s + 1)·batch - 1 of that endless sequence.
+    rows of step s are positions s·batch to (s + 1)·batch - 1 of that endless sequence. With a
+    `share` only those rows of each batch are taken, as one of several processes does.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Batches:
         config: GanConfig,
         seed: int,
         device: torch.device,
+        share: slice | None = None,
     ) -> None:
         self.data = data
+        self.share = slice(None) if share is None else share
         self.batch = config.batch
         self.mode = config.fake_aspects
         self.seed = seed
@@ -117,37 +120,40 @@ class Batches:
     def real(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the step's real images, float in [-1, 1], and their aspects, on the device."""
         if self._last is None or self._last[0] != step:
-            rows = self.rows(step)
+            rows = self.rows(step)[self.share]
             images = torch.from_numpy(np.ascontiguousarray(self.data.images[rows]))
-            index = torch.from_numpy(rows)
-            aspects = {k: v[index].to(self.device) for k, v in self.values.items()}
-            self._last = step, to_float(images.to(self.device)), aspects
+            self._last = step, to_float(images.to(self.device)), self._aspects(rows)
         return self._last[1], self._last[2]
 
-    def fake_aspects(self, purpose: str, step: int) -> dict[str, Tensor]:
+    def _aspects(self, rows: IntArray) -> dict[str, Tensor]:
+        index = torch.from_numpy(rows)
+        return {k: v[index].to(self.device) for k, v in self.values.items()}
+
+    def fake_aspects(self, purpose: str, step: int, whole: bool = False) -> dict[str, Tensor]:
         """Return the aspects that the generated images of a phase shall carry.
 
-        "balanced" asks for every class equally often (up to one, within a batch).
+        "balanced" asks for every class equally often (up to one, within a batch). `whole` gives
+        the whole batch, whatever this process's share.
         """
+        share = slice(None) if whole else self.share
         if not self.values:
             return {}
         if self.mode == "batch":
-            return self.real(step)[1]
+            return self._aspects(self.rows(step)) if whole else self.real(step)[1]
         classes = self._classes if self.mode == "balanced" else None
         which = np.zeros(0, np.int64)
         if classes is not None:
             order = permutation(self.seed, f"classes.{purpose}", self.batch, step)
             which = (order + step * self.batch) % len(classes.names)
             if self._only_class is not None:
-                labels = torch.from_numpy(classes.names[which])
+                labels = torch.from_numpy(classes.names[which[share]])
                 return {self._only_class: labels.to(self.device)}
         draws = stream(self.seed, f"aspects.{purpose}", step, self.batch).uniform(1)[:, 0].numpy()
         if classes is None:
             rows = np.minimum((draws * len(self.data)).astype(np.int64), len(self.data) - 1)
         else:
             rows = classes.rows(which, draws)
-        index = torch.from_numpy(rows)
-        return {k: v[index].to(self.device) for k, v in self.values.items()}
+        return self._aspects(rows[share])
 
 
 class _ByClass:

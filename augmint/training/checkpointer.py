@@ -19,16 +19,24 @@ class Checkpointer:
         identity: a fingerprint of configuration and data; a checkpoint of another is refused.
         steps: a checkpoint may be due every so many steps …
         seconds: … if at least so many seconds have passed (this changes no result).
+        writes: False reads only: one of several processes writes.
     """
 
     def __init__(
-        self, folder: Path, parts: Parts, identity: str, steps: int = 250, seconds: float = 30.0
+        self,
+        folder: Path,
+        parts: Parts,
+        identity: str,
+        steps: int = 250,
+        seconds: float = 30.0,
+        writes: bool = True,
     ) -> None:
         self.folder = folder
         self.parts = parts
         self.identity = identity
         self.steps = steps
         self.seconds = seconds
+        self.writes = writes
         self._saved: int | None = None
         self._last = time.monotonic()
 
@@ -48,7 +56,7 @@ class Checkpointer:
                 str(self.folder),
                 "repeat the first command unchanged, or choose another folder (--out)",
             )
-        self.parts.load(found.tensors, found.state["parts"])
+        self.parts.load(found.tensors, found.state.get("parts"))
         self._saved = found.step
         return found.step
 
@@ -58,7 +66,7 @@ class Checkpointer:
 
     def save(self, step: int) -> None:
         """Write a checkpoint, unless this step is saved already."""
-        if step == self._saved:
+        if step == self._saved or not self.writes:
             return
         tensors, plain = self.parts.save()
         save_checkpoint(self.folder, step, tensors, {"identity": self.identity, "parts": plain})

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import IncompatibleError, UsageError
-from augmint.core.registry import ARCHITECTURES, OBJECTIVES, Registry, Spec, split_spec
+from augmint.core.registry import (
+    ARCHITECTURES,
+    CONDITIONING,
+    OBJECTIVES,
+    Registry,
+    Spec,
+    split_spec,
+)
 from augmint.networks.base import Architecture
-from augmint.training.game import Chosen, choose
+from augmint.training.game import Chosen, Game, choose
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
@@ -45,6 +54,38 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     _check_augmenters(config, parts)
 
 
+def check_processes(config: GanConfig, processes: int) -> None:
+    """Raise `UsageError` unless every process gets the same number of a batch's images."""
+    if config.batch % processes:
+        below = max(config.batch // processes, 1) * processes
+        near = min((below, below + processes), key=lambda b: abs(b - config.batch))
+        raise UsageError(
+            "the images of a batch are shared out evenly to the processes",
+            f"batch {config.batch} on {processes} processes",
+            f"set batch to {near} (--set generator.batch={near})",
+        )
+
+
+def coupled_parts(config: GanConfig, game: Game) -> list[str]:
+    """Name the parts whose result for one image depends on its batch, or on drawn noise.
+
+    With these, several processes that share a batch do not compute what one computes.
+    """
+    parts = game.parts
+    named: list[tuple[str, Spec, object]] = [
+        ("generator", config.generator, parts.generator),
+        ("critic", config.critic, parts.critic),
+        ("objective", config.objective, parts.objective),
+        *(("penalty", s, p) for s, p in zip(config.penalties, parts.penalties, strict=True)),
+    ]
+    found = [f"{what} {_name(s)}" for what, s, p in named if getattr(p, "batch_coupled", False)]
+    for what, networks in (("head", game.head_map), ("auxiliary", game.auxiliary_map)):
+        for name, network in networks.items():
+            if any(isinstance(m, _BatchNorm) for m in network.modules()):
+                found.append(f"{what} {name}")
+    return [*found, *(["dropout or noise inside networks"] if game.stochastic else [])]
+
+
 def _check_roles(config: GanConfig, parts: Chosen) -> None:
     _check_role("generator", config.generator, parts.generator)
     _check_role("critic", config.critic, parts.critic)
@@ -69,6 +110,13 @@ def _check_objective(config: GanConfig, parts: Chosen, features: int) -> None:
             f"{critic}, which gives {given}",
             f"set objective to one of: {_fitting(OBJECTIVES, lambda m: given in m.accepts)}; or "
             f"critic to one of: {_fitting(ARCHITECTURES, lambda m: _gives(m, accepted))}",
+        )
+    if given not in parts.conditioning.accepts:
+        raise IncompatibleError(
+            f"the conditioning {_name(config.conditioning)} changes a critic's "
+            f"{' or '.join(sorted(parts.conditioning.accepts))}",
+            f"{critic}, which gives {given}",
+            f"set conditioning to one of: {_fitting(CONDITIONING, lambda m: given in m.accepts)}",
         )
     reader = ""
     if parts.objective.needs_features:

@@ -94,6 +94,8 @@ class Game:
     half: bool
     state: dict[str, Any]
     stochastic: bool = False
+    share: slice | None = None
+    """The rows of each batch that this process has, where several share it."""
     kept: Fakes | None = None
     """Images of this step's critic phase that the generator's phase goes on from."""
 
@@ -109,14 +111,17 @@ class Game:
         self._frozen_for_generator = [p for p in beside if id(p) not in trained]
 
     def numbers(self, purpose: str, step: int) -> Any:
-        """Return the stream of a purpose and a step, one row a sample of the batch."""
-        return stream(self.seed, purpose, step, self.batch)
+        """Return the stream of a purpose and a step, one row a sample of the batch (of our share)."""
+        if self.share is None:
+            return stream(self.seed, purpose, step, self.batch)
+        return stream(self.seed, purpose, step, range(self.share.start, self.share.stop))
 
     def chance(self, phase: str, step: int) -> contextlib.AbstractContextManager[None]:
         """Seed the global generator for dropout and noise, where a network has any."""
         if not self.stochastic:
             return contextlib.nullcontext()
-        return scope(self.seed, f"noise.{phase}", step)
+        own = f".{self.share.start}" if self.share else ""  # else all slices had the same noise
+        return scope(self.seed, f"noise.{phase}{own}", step)
 
     def generate(self, aspects: AspectValues, purpose: str, step: int) -> Fakes:
         """Draw latents for a phase and generate; gradients as the caller has set them."""
@@ -238,15 +243,16 @@ def build_game(
     config: GanConfig,
     seed: int,
     device: torch.device,
+    share: slice | None = None,
 ) -> Game:
-    """Build all networks of a run, each initialised from a stream of its own."""
+    """Build all networks of a run, each initialised from a stream of its own; `share`: see `Game`."""
     conditioning, shape = parts.conditioning, context.shape
     seen = (shape[0] + conditioning.critic_channels(context), *shape[1:])
     with scope(seed, "init.generator"):
         generator = generator_of(parts, context)
     with scope(seed, "init.critic"):
         condition = conditioning.condition_width(context) if conditioning.critic_mode else 0
-        critic = parts.critic.build(seen, condition)
+        critic = parts.critic.build(seen, condition, seen[0] - shape[0])
     with scope(seed, "init.heads"):
         heads = nn.ModuleDict(conditioning.heads(context, parts.critic.feature_width(seen)))
     with scope(seed, "init.auxiliaries"):
@@ -273,4 +279,5 @@ def build_game(
         batch=config.batch,
         half=config.precision == "bf16",
         state=state,
+        share=share,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,12 @@ from augmint.core.errors import TrainingDivergedError
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
 from augmint.core.runs import EventLog, lock_folder, tensors_digest
-from augmint.core.streams import permutation, scope
+from augmint.core.streams import permutation, scope, stream
 from augmint.core.types import Shape, to_float, to_uint8
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.checkpointer import Checkpointer
-from augmint.training.compatibility import check_compatible
+from augmint.training.compatibility import check_compatible, coupled_parts
 from augmint.training.config import GanConfig
 from augmint.training.game import Game, build_game, build_generator, choose
 from augmint.training.gan_phases import (
@@ -43,6 +44,7 @@ from augmint.training.state import DictPart, ModulePart, OptimiserPart, Parts
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteImages
+    from augmint.training.parallel import Team
 
 __all__ = [
     "GanConfig",
@@ -120,7 +122,10 @@ def train_gan(
 
 
 class GanTraining:
-    """One training run, built and ready: `run` trains what is left of it."""
+    """One training run, built and ready: `run` trains what is left of it.
+
+    With a `team` it is one process's side of a run that several share (`parallel.together`).
+    """
 
     def __init__(
         self,
@@ -131,14 +136,16 @@ class GanTraining:
         folder: Path | None = None,
         device: str = "cpu",
         rules: GuardRules | None = None,
+        team: Team | None = None,
     ) -> None:
         check_compatible(config, schema, data.shape)
         self.config, self.data, self.schema, self.seed = config, data, schema, seed
-        self.folder = folder
+        self.folder, self.team = folder, team
         self.device = resolve_device(device)
         self.context = ConditioningContext(schema, data.shape, config.latent_dim)
-        self.game = build_game(choose(config), self.context, config, seed, self.device)
-        self.batches = Batches(data, schema, config, seed, self.device)
+        share = None if team is None else team.share(config.batch)
+        self.game = build_game(choose(config), self.context, config, seed, self.device, share)
+        self.batches = Batches(data, schema, config, seed, self.device, share)
         self.game.find_chance(self.batches.fake_aspects("trial", 0))
         self.average = Average(self.game.generator, config.ema)
         self.groups = _groups(self.game, config)
@@ -146,6 +153,8 @@ class GanTraining:
         self.clock: dict[str, Any] = {"seconds": 0.0}
         self.recorder = Recorder()
         self.guard = self._guard(rules)
+        if team is not None:
+            team.also = self._changed_by_a_slice
 
     def run(
         self,
@@ -166,13 +175,19 @@ class GanTraining:
             InterruptedRunError, TrainingDivergedError: see `train_gan`.
         """
         with contextlib.ExitStack() as stack:
-            checkpoint, start = None, 0
+            checkpoint, events, start = None, None, 0
+            leads = self.team is None or self.team.leads
             if self.folder is not None:
-                stack.enter_context(lock_folder(self.folder))
+                if leads:
+                    stack.enter_context(lock_folder(self.folder))
+                    events = EventLog(self.folder / "events.jsonl")
                 checkpoint = self._checkpointer(self.folder)
+                checkpoint.writes = leads
                 start = checkpoint.resume()
-                events = EventLog(self.folder / "events.jsonl")
-                events.write("started", step=start, steps=self.config.steps, seed=self.seed)
+            shared = {} if self.team is None else self._joined(start, progress)
+            if events is not None:
+                plan = {"steps": self.config.steps, "seed": self.seed}
+                events.write("started", step=start, **plan, **shared)
             bar = None
             if progress and start < self.config.steps:
                 total = self.config.steps * self.config.batch
@@ -190,7 +205,7 @@ class GanTraining:
                 progress=bar,
                 stop=stop,
             )
-            if self.folder is not None:
+            if events is not None:
                 events.write("ended", step=result.step, kept=result.kept, stopped=result.stopped)
         return self._trained(result)
 
@@ -200,14 +215,43 @@ class GanTraining:
 
     def _fixed_images(self) -> Tensor:
         conditioning = self.game.parts.conditioning
-        aspects = self.batches.fake_aspects("fixed", 0)
-        latent = conditioning.sample_latent(
-            self.context, aspects, self.game.numbers("latent.fixed", 0)
-        ).to(self.device)
+        aspects = self.batches.fake_aspects("fixed", 0, whole=True)
+        numbers = stream(self.seed, "latent.fixed", 0, self.config.batch)
+        latent = conditioning.sample_latent(self.context, aspects, numbers).to(self.device)
         inputs = conditioning.generator_inputs(self.context, latent, aspects)
         with torch.no_grad(), scope(self.seed, "noise.fixed"):
             images: Tensor = self.average.module(*(i for i in inputs if i is not None))
         return images.float()
+
+    def _joined(self, start: int, progress: bool) -> dict[str, int]:
+        """Check that all processes begin alike, and say how they share the work."""
+        if self.team is None:
+            return {}
+        self.team.agree(start, self.guard.parts)
+        size = self.team.size
+        before = self.clock.get("processes", 1) if start else size
+        self.clock["processes"] = size
+        if progress and self.team.leads:
+            print(self._sharing(size, before), file=sys.stderr, flush=True)
+        return {"processes": size}
+
+    def _sharing(self, size: int, before: int) -> str:
+        text = f"generator on {size} processes, {torch.get_num_threads()} threads each"
+        if coupled := coupled_parts(self.config, self.game):
+            text += (
+                f"; numbers are not those of one process: each takes its own {self.config.batch // size}"
+                f" images of a batch for a whole one in {', '.join(coupled)}"
+            )
+        if before != size:
+            text += f"; begun on {before}: from here on equal to that up to rounding only"
+        return text
+
+    def _changed_by_a_slice(self) -> list[Tensor]:
+        """Tensors besides weights that depend on the rows a process sees."""
+        tensors, _ = DictPart(self.game.state).save()
+        game = self.game
+        networks = (game.generator, game.critic, game.heads, game.auxiliaries)
+        return [*tensors.values(), *(b for n in networks for b in n.buffers())]
 
     def _phases(self) -> list[Phase]:
         game, groups = self.game, self.groups
@@ -225,6 +269,8 @@ class GanTraining:
                 GeneratorPhase(game, self.batches, generator, interval),
             ]
         phases[-1].after.append(self.average.update)
+        for phase in phases:
+            phase.team = self.team
         return phases
 
     def _guard(self, rules: GuardRules | None) -> Guard:
@@ -244,9 +290,14 @@ class GanTraining:
             parts,
             [g.optimiser for g in self.groups.values()],
             rules,
-            diversity=lambda: batch_diversity(self._fixed_images()),
+            diversity=self._diversity,
             real_diversity=batch_diversity(real),
+            converges=game.parts.objective.converges,
         )
+
+    def _diversity(self) -> float:
+        found = batch_diversity(self._fixed_images())
+        return found if self.team is None else self.team.mean(found)
 
     def _checkpointer(self, folder: Path) -> Checkpointer:
         parts = Parts(

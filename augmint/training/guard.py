@@ -38,7 +38,8 @@ class Guard:
     """Looks at a run at intervals; keeps a snapshot of all its parts as of the last good look.
 
     A look is good if all numbers and all tensors are finite and generated images are as varied as
-    the rules ask. What a run gives in the end is the last snapshot that was good.
+    the rules ask. What a run gives in the end is the last snapshot that was good; where the
+    objective measures its own convergence, only a look with less of it than any before is kept.
 
     Args:
         parts: what is watched and restored.
@@ -46,6 +47,7 @@ class Guard:
         rules: when to act.
         diversity: measures generated images (`batch_diversity` of a fixed batch), or None.
         real_diversity: the same of real images.
+        converges: the log that falls as the run gets better, or None.
     """
 
     def __init__(
@@ -55,12 +57,15 @@ class Guard:
         rules: GuardRules | None = None,
         diversity: Callable[[], float] | None = None,
         real_diversity: float = 0.0,
+        converges: str | None = None,
     ) -> None:
         self.parts = parts
         self.optimisers = optimisers
         self.rules = rules or GuardRules()
         self.diversity = diversity
         self.real_diversity = real_diversity
+        self.converges = converges
+        self.best = float("inf")
         self.good_step = 0
         self.restores = 0
         self.strikes = 0
@@ -83,8 +88,8 @@ class Guard:
         """Judge the run after a step, given its logged numbers; restore it if it must be.
 
         Returns:
-            "good" (a snapshot was taken), "doubtful" (a strike), "restored" (go on from
-            `good_step`), "collapsed" (stop).
+            "good" (a snapshot was taken, if it is the best so far where that is measured),
+            "doubtful" (a strike), "restored" (go on from `good_step`), "collapsed" (stop).
 
         Raises:
             TrainingDivergedError: if it was restored as often as the rules allow.
@@ -105,7 +110,10 @@ class Guard:
             return "collapsed"
         if self.strikes:
             return "doubtful"
-        self._keep(step)
+        measured = float("-inf") if self.converges is None else numbers[self.converges]
+        if measured < self.best:
+            self._keep(step)
+            self.best = self.best if self.converges is None else measured
         return "good"
 
     def rewind(self) -> int:
@@ -160,6 +168,7 @@ class Guard:
             "restores": self.restores,
             "strikes": self.strikes,
             "events": list(self.events),
+            "best": None if self.converges is None else self.best,
             "snapshot": None,
         }
         if self._good is None or self.good_step == self.step:
@@ -169,8 +178,9 @@ class Guard:
     def load(self, tensors: Mapping[str, Tensor], plain: Any) -> None:
         """Take the state back; called after the watched parts have theirs."""
         for name in ("good_step", "step", "restores", "strikes"):
-            setattr(self, name, plain[name])
+            setattr(self, name, int(plain[name]))
         self.events = list(plain["events"])
+        self.best = float("inf") if plain["best"] is None else plain["best"]
         if plain["snapshot"] is None:
             self._keep(self.good_step)
         else:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from augmint.core.errors import InterruptedRunError
 from augmint.core.progress import Progress
+from augmint.core.stopping import stop_event
 from augmint.core.types import Logs
 from augmint.training.checkpointer import Checkpointer
 from augmint.training.guard import Guard
@@ -74,9 +75,10 @@ def run_phases(
     """
     recorder = recorder or Recorder()
     step = start
+    team = next((phase.team for phase in phases if phase.team is not None), None)
     if guard is not None:
         guard.start(step)
-    with _interruptions() as interrupted:
+    with _interruptions(team is None or team.leads) as interrupted:
         while step < steps and not (guard is not None and guard.collapsed):
             step += 1
             for phase in phases:
@@ -85,6 +87,8 @@ def run_phases(
             numbers: dict[str, float] = {}
             if recorder.due(step) or step == steps:
                 numbers = recorder.read(step)
+                if team is not None and guard is not None:
+                    team.agree(step, guard.parts)
                 if guard is not None and guard.look(step, numbers) == "restored":
                     step = guard.good_step
                     recorder.forget(step)
@@ -111,6 +115,8 @@ def _shown(numbers: dict[str, float]) -> dict[str, float]:
 def run_phase(phase: Phase, step: int) -> Logs:
     """Update the groups of one phase: losses, all gradients, all steps, hooks.
 
+    Where a team shares the phase, gradients and logs are means over its processes.
+
     Returns:
         The phase's logs and, under `loss/group`, the losses; detached, on their device.
     """
@@ -124,13 +130,17 @@ def run_phase(phase: Phase, step: int) -> Logs:
     last = len(shared) - 1
     for i, (loss, parameters) in enumerate(shared.values()):
         torch.autograd.backward(loss, inputs=parameters, retain_graph=i < last)
+    kept = {**{f"loss/{name}": loss.detach() for name, loss in losses.items()}, **logs}
+    if phase.team is not None:
+        kept = {name: value.detach().clone() for name, value in kept.items()}
+        moved = [p.grad for g in phase.groups if g.name in losses for p in g.parameters]
+        phase.team.average([*(g for g in moved if g is not None), *kept.values()])
     for group in phase.groups:
         if group.name in losses:
             group.optimiser.step()
     for hook in phase.after:
         hook(step)
-    kept = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
-    return {**kept, **logs}
+    return kept
 
 
 def _interrupt(step: int, steps: int, checkpoint: Checkpointer | None) -> None:
@@ -147,10 +157,10 @@ def _interrupt(step: int, steps: int, checkpoint: Checkpointer | None) -> None:
 
 
 @contextmanager
-def _interruptions() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+def _interruptions(heeded: bool = True) -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, if heeded; a second Ctrl-C ends at once."""
+    event = stop_event()
+    if not heeded or threading.current_thread() is not threading.main_thread():
         yield event  # signals reach the main thread only
         return
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from augmint.core.types import Logs
+    from augmint.training.parallel import Team
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Phase(ABC):
         interval: it runs on steps that are multiples of this (several critic steps are a
             generator phase with an interval).
         after: hooks called with the step number once the optimisers have stepped.
+        team: the processes that share its batches, this one among them, if there are several.
     """
 
     name: str
     groups: Sequence[Group]
     interval: int = 1
     after: list[Callable[[int], None]] = field(default_factory=list)
+    team: Team | None = None
 
     @abstractmethod
     def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,11 +20,13 @@ class Recorder:
 
     Attributes:
         history: one mapping a reading: `step` and the mean of each scalar since the last one.
+        on_read: given the step and the means of each reading; of no reading before a resumption.
     """
 
     def __init__(self, interval: int = 100) -> None:
         self.interval = interval
         self.history: list[dict[str, float]] = []
+        self.on_read: Callable[[int, Mapping[str, float]], None] | None = None
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -53,6 +55,8 @@ class Recorder:
         numbers = dict(zip(names, values, strict=True))
         self.history.append({"step": step, **numbers})
         self._sums, self._counts = {}, {}
+        if self.on_read is not None:
+            self.on_read(step, numbers)
         return numbers
 
     def forget(self, step: int) -> None:

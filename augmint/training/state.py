@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from augmint.core.errors import DataError
+from augmint.core.errors import DataError, single_line
 
 Saved = tuple[dict[str, Tensor], Any]
 """Tensors by name, and a JSON value."""
@@ -115,6 +115,20 @@ def _unpack(value: Any, tensors: Mapping[str, Tensor], device: torch.device | st
     return value
 
 
+def _alike(known: Any, found: Any) -> bool:
+    """Whether a saved JSON value is of the kind that a part itself would save."""
+    if known is None:
+        return True
+    if isinstance(known, Mapping):
+        return isinstance(found, Mapping) and all(
+            k in found and _alike(v, found[k]) for k, v in known.items()
+        )
+    number = (int, float)
+    if isinstance(known, number) and not isinstance(known, bool):
+        return isinstance(found, number) and not isinstance(found, bool)
+    return isinstance(found, list if isinstance(known, list | tuple) else type(known))
+
+
 class Parts:
     """Named parts, saved and loaded together; a name holds no colon."""
 
@@ -130,16 +144,17 @@ class Parts:
             tensors.update({f"{name}:{k}": v for k, v in own.items()})
         return tensors, plain
 
-    def load(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+    def load(self, tensors: Mapping[str, Tensor], plain: Any) -> None:
         """Give every part its state back.
 
         Raises:
             DataError: if the saved parts are not these.
         """
-        if set(plain) != set(self.parts):
+        if not isinstance(plain, Mapping) or set(plain) != set(self.parts):
+            found = sorted(map(str, plain)) if isinstance(plain, Mapping) else plain
             raise DataError(
                 "a checkpoint must hold the parts of this run",
-                f"{sorted(plain)} instead of {sorted(self.parts)}",
+                f"{found} instead of {sorted(self.parts)}",
                 "train in a new folder",
             )
         sorted_out: dict[str, dict[str, Tensor]] = {name: {} for name in self.parts}
@@ -149,8 +164,14 @@ class Parts:
                 sorted_out[name][rest] = tensor
         for name, part in self.parts.items():
             try:
+                _, known = part.save()
+                if not _alike(known, plain[name]):
+                    raise ValueError(f"{single_line(repr(plain[name]), 80)} is of another kind")
                 part.load(sorted_out[name], plain[name])
-            except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            except (
+                *(RuntimeError, LookupError, ValueError, TypeError),
+                *(AttributeError, ArithmeticError),
+            ) as error:
                 raise DataError(
                     "a checkpoint must fit the networks of this run",
                     f"part {name} ({error})",

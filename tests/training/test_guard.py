@@ -108,3 +108,21 @@ def test_batch_diversity_against_numpy() -> None:
     images = torch.randn(16, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     assert batch_diversity(images) == pytest.approx(float(images.numpy().std(0).mean()), rel=1e-5)
     assert batch_diversity(images[:1].expand(5, -1, -1, -1)) == 0.0
+
+
+def test_where_convergence_is_measured_the_best_state_is_kept() -> None:
+    toy = Toy()
+    guard = Guard(toy.parts, [toy.optimiser], converges="distance")
+    guard.start(0)
+    for step, distance in ((100, 3.0), (200, 1.0), (300, 2.0)):
+        with torch.no_grad():
+            toy.module.weight.fill_(step)
+        assert guard.look(step, {"distance": distance}) == "good"
+    resumed = Toy()
+    copy = Guard(resumed.parts, [resumed.optimiser], converges="distance")
+    resumed.parts.load(*toy.parts.save())
+    copy.load(*guard.save())
+    for each, watched in ((guard, toy), (copy, resumed)):
+        assert each.look(400, {"distance": 1.5}) == "good"
+        assert each.rewind() == 200
+        assert float(watched.module.weight.flatten()[0].detach()) == 200.0
