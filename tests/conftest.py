@@ -107,3 +107,18 @@ def tiny_training(tmp_path_factory: pytest.TempPathFactory, train_words: list[st
 def quiet_environment() -> dict[str, str]:
     """For a subprocess: one thread, nothing said."""
     return {**os.environ, "AUGMINT_QUIET": "1", "OMP_NUM_THREADS": "1"}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how the hostile cases ended; tests record a row a kind, from any worker."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    told = (p for r in reports for p in getattr(r, "user_properties", ()) if r.when == "call")
+    rows = [row for name, row in told if name == "hostile"]
+    if not rows:
+        return
+    states = [key for key in rows[0] if key != "kind"]
+    terminalreporter.section("hostile input")
+    terminalreporter.write_line(f"{'kind':<16}" + "".join(f"{s:>13}" for s in states))
+    total = {"kind": "all", **{s: sum(row[s] for row in rows) for s in states}}
+    for row in (*rows, total):
+        terminalreporter.write_line(f"{row['kind']:<16}" + "".join(f"{row[s]:>13}" for s in states))

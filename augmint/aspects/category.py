@@ -24,6 +24,9 @@ class Category(Aspect):
     Loss: cross-entropy, `-log softmax(prediction)[value]`; encoded (soft) values `(N, classes)`,
     which mixing augmenters give, are taken too. Error: 1 where the arg max differs.
 
+    Args:
+        classes: their names, in the order of their indices.
+
     Example:
         >>> import torch
         >>> label = Category("label", ("cat", "dog"))

@@ -171,11 +171,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as file:
+            raw = file.read(_LARGEST_YAML + 1)
+        if len(raw) > _LARGEST_YAML:
+            raise ValueError(f"over {_LARGEST_YAML >> 10} KiB")
+        text = raw.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise UsageError(
-            "a configuration file must be readable", f"{path} ({error})", "check the path"
+            "a configuration file must be readable text", f"{path} ({error})", "check the path"
         ) from None
+    try:
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise UsageError(
             "a configuration file must be YAML", f"{path} ({error})", "mend the line named"
@@ -187,6 +193,93 @@ def read_yaml(path: Path) -> dict[str, Any]:
             "a configuration file must hold a mapping", str(path), "write key: value lines"
         )
     return content
+
+
+_LARGEST_YAML = 1 << 20
+_DEEPEST_YAML = 32
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML text as JSON has it: text, finite numbers, truth values, lists, mappings by text.
+
+    Tags, dates, aliases, keys that stand twice and nesting over 32 levels are errors: aliases
+    unfold to any size, and of two values for one key neither can be meant.
+
+    Raises:
+        yaml.YAMLError: if it is anything else.
+
+    Example:
+        >>> load_yaml("task: {steps: 20, day: 2020-01-02}")
+        {'task': {'steps': 20, 'day': '2020-01-02'}}
+    """
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=_plain_loader())
+    except (ValueError, LookupError) as error:  # !!int of what is no number
+        raise yaml.YAMLError(str(error)) from None
+
+
+@functools.cache
+def _plain_loader() -> Any:
+    import yaml
+
+    tags = {kind: f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
+    tags |= {kind: f"tag:yaml.org,2002:{kind}" for kind in ("seq", "map")}
+
+    class PlainLoader(yaml.SafeLoader):
+        """The safe loader, without what JSON lacks."""
+
+        level = 0
+        yaml_constructors = {  # noqa: RUF012
+            **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in tags.values()},
+            None: yaml.SafeLoader.yaml_constructors[None],
+        }
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [(tag, pattern) for tag, pattern in found if tag in tags.values()]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event: Any = self.peek_event()
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.composer.ComposerError(
+                    None,
+                    None,
+                    "aliases (*name) are not read",
+                    event.start_mark,  # type: ignore[arg-type]
+                )
+            if self.level > _DEEPEST_YAML:
+                raise yaml.composer.ComposerError(
+                    None, None, f"nested over {_DEEPEST_YAML} levels", event.start_mark
+                )
+            self.level += 1
+            node = super().compose_node(parent, index)
+            self.level -= 1
+            return node
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                fault = "" if key.tag == tags["str"] else "is no text: quote it"
+                fault = "stands twice" if key.value in seen and not fault else fault
+                if fault:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {str(key.value)[:80]!r} {fault}", key.start_mark
+                    )
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+        def construct_yaml_float(self, node: Any) -> Any:
+            value = super().construct_yaml_float(node)
+            if not math.isfinite(value):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the number {str(node.value)[:80]} is not finite", node.start_mark
+                )
+            return value
+
+    PlainLoader.add_constructor(tags["float"], PlainLoader.construct_yaml_float)
+    return PlainLoader
 
 
 def write_yaml(value: Any) -> str:
@@ -217,6 +310,8 @@ def with_overrides(fields: Mapping[str, Any], overrides: Sequence[str]) -> dict[
             )
         place = result
         *parents, last = key.split(".")
+        if len(parents) > _DEEPEST_YAML:
+            raise UsageError("--set names a field of the configuration", key, "shorten the name")
         for parent in parents:
             child = place.setdefault(parent, {})
             if isinstance(child, str):  # a variant given by its name alone
@@ -227,7 +322,10 @@ def with_overrides(fields: Mapping[str, Any], overrides: Sequence[str]) -> dict[
                 )
             place = child
         try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UsageError("--set takes a YAML value", text, "quote the value") from None
+            place[last] = load_yaml(value)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or error
+            raise UsageError(
+                "--set takes a YAML value", f"{text} ({reason})", "quote the value"
+            ) from None
     return result

@@ -32,8 +32,9 @@ class AugmintError(Exception):
         super().__init__(rule, value, remedy)
 
     def __str__(self) -> str:
-        shown = self.value if isinstance(self.value, str) else repr(self.value)
-        return single_line(f"{self.rule}; got {shown}: {self.remedy}")
+        # a long value is cut, so that the remedy is always there
+        shown = single_line(_shown(self.value), 300)
+        return single_line(f"{self.rule}; got {shown}: {self.remedy}", 900)
 
 
 class UsageError(AugmintError):
@@ -64,6 +65,32 @@ class InterruptedRunError(AugmintError):
     exit_code = 130
 
 
+_KEPT = "\n\u00a0\u2009\u202f"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        return f"a huge {type(value).__name__}"
+
+
+def visible(text: str) -> str:
+    """Return `text` with every character that could steer a terminal written as its escape.
+
+    Line breaks stay, and spaces of every width.
+
+    Example:
+        >>> visible("a\\x1b[31m\\nb")
+        'a\\\\x1b[31m\\nb'
+    """
+    return "".join(
+        c if c.isprintable() or c in _KEPT else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def single_line(text: str, limit: int = 600) -> str:
     """Return `text` on one line, control characters made visible, cut at `limit` characters.
 
@@ -71,8 +98,7 @@ def single_line(text: str, limit: int = 600) -> str:
         >>> single_line("a\\nb\\x1b[31m")
         'a b\\\\x1b[31m'
     """
-    text = " ".join(text.split())
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = visible(" ".join(text[: 8 * limit].split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

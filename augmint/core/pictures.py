@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from augmint.core.errors import UsageError
@@ -51,10 +51,14 @@ def to_picture(image: ByteArray) -> Image:
     return Pillow.fromarray(np.ascontiguousarray(pixels))
 
 
-def stored_png(image: ByteArray) -> bytes:
+def stored_png(image: ByteArray, texts: Mapping[str, str] | None = None) -> bytes:
     """Return the PNG bytes of an image `(C, H, W)` that read back as the same channels.
 
     Unlike `to_picture`, two channels are kept as they are (mode LA).
+
+    Args:
+        image: uint8.
+        texts: text chunks by keyword, written as they are (iTXt, UTF-8, not compressed).
 
     Raises:
         UsageError: if it is not uint8 with 1 to 4 channels.
@@ -65,7 +69,8 @@ def stored_png(image: ByteArray) -> bytes:
     channels = _channels(image, 3)
     pixels = image[0] if channels == 1 else image.transpose(1, 2, 0)
     mode, size = STORED_MODES[channels], (image.shape[2], image.shape[1])
-    return png_bytes(Pillow.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes()))
+    picture = Pillow.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes())
+    return png_bytes(picture, texts)
 
 
 def grid(
@@ -155,11 +160,15 @@ def rows(
     return canvas
 
 
-def png_bytes(picture: Image) -> bytes:
+def png_bytes(picture: Image, texts: Mapping[str, str] | None = None) -> bytes:
     """Return a picture as PNG: the same picture always gives the same bytes (one Pillow, one zlib)."""
-    buffer = io.BytesIO()
+    from PIL.PngImagePlugin import PngInfo
+
+    buffer, info = io.BytesIO(), PngInfo()
+    for keyword, text in (texts or {}).items():
+        info.add_itxt(keyword, text)
     picture.info = {}  # no dates, comments or profiles
-    picture.save(buffer, format="PNG", compress_level=6)
+    picture.save(buffer, format="PNG", compress_level=6, pnginfo=info)
     return buffer.getvalue()
 
 

@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from augmint.core.errors import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -112,9 +114,10 @@ class Progress:
     def _line(self) -> None:
         rate = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
         left = (self.total - self.done) / rate if rate > 0 else 0.0
-        timing = f"{rate:.0f}/s" + (f", {_clock(left)} left" if left > 0.5 else "")
+        shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+        timing = f"{shown}/s" + (f", {_clock(left)} left" if left > 0.5 else "")
         text = " ".join(t for t in (self.label, self._amount(), timing, self._told()) if t)
-        print(text, file=self._stream or sys.stderr, flush=True)
+        print(visible(text), file=self._stream or sys.stderr, flush=True)
 
     def _amount(self) -> str:
         scale = _SCALES.get(self.unit, 1.0)

@@ -8,22 +8,26 @@ JSON beside them; pickle is neither written nor read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import glob
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmint.core.errors import DataError, UsageError
+from augmint.core.storage import storage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,11 +72,14 @@ def read_json(path: Path) -> Any:
         DataError: if it is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(_read_plain(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             "a JSON file must be readable", f"{path} ({error})", "delete it and run again"
         ) from None
+
+
+_FLUSHED_ALONE = 1000  # files of a folder, at most; more are flushed with all else
 
 
 def commit_folder(temporary: Path, final: Path) -> bool:
@@ -82,11 +89,15 @@ def commit_folder(temporary: Path, final: Path) -> bool:
         True if this call made `final`; False if it was there already (it is kept, and
         `temporary` is removed: two workers that make the same result agree).
     """
-    for folder, _, names in os.walk(temporary):
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
-                os.fsync(file.fileno())
-        _flush_folder(Path(folder))
+    count = sum(len(names) for *_, names in os.walk(temporary))
+    if sys.platform == "linux" and count > _FLUSHED_ALONE:
+        os.sync()  # waits for the disk, here; one call for each of a million files takes an hour
+    else:
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as file:
+                    os.fsync(file.fileno())
+            _flush_folder(Path(folder))
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(temporary, final)
@@ -96,6 +107,30 @@ def commit_folder(temporary: Path, final: Path) -> bool:
         shutil.rmtree(temporary)
         return False
     _flush_folder(final.parent)
+    return True
+
+
+def part_folder(final: Path) -> Path:
+    """Make and return an empty folder beside `final`, to be filled and given to `commit_folder`.
+
+    What processes that no longer live left of the same kind is removed.
+    """
+    for stale in final.parent.glob(f".{glob.escape(final.name)}.*.part"):
+        number = stale.name.split(".")[-2]
+        if not number.isdecimal() or int(number) == os.getpid() or not _alive(int(number)):
+            shutil.rmtree(stale, ignore_errors=True)
+    made = final.parent / f".{final.name}.{os.getpid()}.part"
+    made.mkdir(parents=True)
+    return made
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
     return True
 
 
@@ -118,7 +153,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         DataError: if the file is missing, cut short or not safetensors.
     """
     try:
-        raw = Path(path).read_bytes()
+        raw = _read_plain(path)
     except OSError as error:
         raise DataError(
             "a tensor file must be readable", f"{path} ({error})", "check the path"
@@ -142,15 +177,19 @@ def _read_tensors(raw: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, 
     try:
         tensors = load(raw)
         size = int.from_bytes(raw[:8], "little")
-        header = json.loads(raw[8 : 8 + size])
-    except (SafetensorError, ValueError, KeyError) as error:
+        found: dict[str, str] = json.loads(raw[8 : 8 + size]).get("__metadata__") or {}
+        metadata = json.loads(found[_METADATA]) if _METADATA in found else found
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata that are no mapping")
+    except (
+        *(SafetensorError, ValueError, KeyError, TypeError, AttributeError),
+        *(RuntimeError, RecursionError, OverflowError, MemoryError),
+    ) as error:
         raise DataError(
             "a tensor file must be whole safetensors",
             f"{path} ({error})",
             "delete it; it is made again",
         ) from None
-    found: dict[str, str] = header.get("__metadata__") or {}
-    metadata = json.loads(found[_METADATA]) if _METADATA in found else found
     return tensors, metadata
 
 
@@ -195,21 +234,46 @@ def save_checkpoint(
     return path
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
+def load_checkpoint(folder: Path, say: Callable[[str], None] | None = None) -> Checkpoint | None:
     """Return the newest checkpoint whose checksum holds, or None when there is none.
 
-    A file that was cut short or altered is passed over in favour of the one before it.
+    A file that was cut short or altered is passed over in favour of the one before it, and a
+    line says so.
+
+    Args:
+        folder: of `save_checkpoint`.
+        say: takes that line; standard error when None, unless AUGMINT_QUIET=1.
     """
+    found, damaged = None, []
     for step, path in _checkpoints(folder):
-        try:
-            raw = path.read_bytes()
-            if hashlib.sha256(raw).hexdigest()[:16] != path.name[16:32]:
-                continue
-            tensors, metadata = _read_tensors(raw, path)
-            return Checkpoint(step, tensors, json.loads(metadata["state"]))
-        except (OSError, DataError, KeyError, ValueError):
-            continue
-    return None
+        found = _read_checkpoint(step, path)
+        if found is not None:
+            break
+        damaged.append(path.name)
+    if damaged:
+        goes_on = "the beginning" if found is None else f"step {found.step}"
+        (say or _tell)(
+            f"damaged checkpoint{'s' if len(damaged) > 1 else ''} {', '.join(damaged)} in "
+            f"{folder} passed over; the run goes on from {goes_on}"
+        )
+    return found
+
+
+def _read_checkpoint(step: int, path: Path) -> Checkpoint | None:
+    try:
+        raw = _read_plain(path)
+        if hashlib.sha256(raw).hexdigest()[:16] != path.name[16:32]:
+            return None
+        tensors, metadata = _read_tensors(raw, path)
+        state = json.loads(metadata["state"])
+    except (OSError, DataError, KeyError, ValueError, TypeError, RecursionError):
+        return None
+    return Checkpoint(step, tensors, state) if isinstance(state, dict) else None
+
+
+def _tell(line: str) -> None:
+    if os.environ.get("AUGMINT_QUIET") != "1":
+        print(line, file=sys.stderr, flush=True)
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -225,12 +289,20 @@ def lock_folder(path: Path) -> Iterator[None]:
     """Hold a folder for this process alone while the block runs (the kernel frees it on a crash).
 
     Raises:
-        UsageError: if another process works there.
+        UsageError: if another process works there, if the folder cannot be written, or if its
+            disk is full, also within the block.
     """
+    with storage(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
     import fcntl
 
-    path.mkdir(parents=True, exist_ok=True)
-    with open(path / ".lock", "a+", encoding="ascii") as file:
+    with open(path / ".lock", "a+", encoding="ascii", opener=own_file) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -246,6 +318,29 @@ def lock_folder(path: Path) -> Iterator[None]:
         yield
 
 
+def own_file(path: str, flags: int) -> int:
+    """Open a plain file for `open(opener=…)`, as itself: not through a link, no pipe, no device.
+
+    Raises:
+        OSError: if it is anything else.
+    """
+    return _plain_file(path, flags | os.O_NOFOLLOW)
+
+
+def _read_plain(path: Path) -> bytes:
+    with open(path, "rb", opener=_plain_file) as file:
+        return file.read()
+
+
+def _plain_file(path: str, flags: int) -> int:
+    # without blocking: a pipe would wait for someone to write
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return handle
+
+
 def sweep(folder: Path, *caches: Path) -> None:
     """Remove what a killed process left half written; the caller holds the folder's lock.
 
@@ -256,7 +351,10 @@ def sweep(folder: Path, *caches: Path) -> None:
     for stale in list(folder.rglob(".*.tmp")):
         with contextlib.suppress(OSError):
             stale.unlink()
+    root = os.path.realpath(folder)
     for cache in caches:
+        if not Path(os.path.realpath(cache)).is_relative_to(root):
+            continue  # a link out: what is hidden there is not ours
         for stale in list(cache.glob(".*")):
             if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
@@ -292,18 +390,23 @@ class EventLog:
     def write(self, kind: str, **fields: Any) -> None:
         """Append an event; the line is with the operating system when this returns."""
         line = json.dumps({"time": round(time.time(), 3), "kind": kind, **fields}) + "\n"
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(line)
+        with open(self.path, "ab+", opener=own_file) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                if file.read(1) != b"\n":  # a crash cut the last line short; it ends here
+                    line = "\n" + line
+            file.write(line.encode())
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
         """Return the events of a log; a last line that a crash cut short is left out."""
+        text = _read_plain(path).decode("utf-8", "replace") if path.is_file() else ""
         events = []
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        for line in lines:
-            with contextlib.suppress(ValueError):
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
                 events.append(json.loads(line))
-        return events
+        return [event for event in events if isinstance(event, dict)]
 
 
 def provenance() -> dict[str, Any]:

@@ -11,7 +11,9 @@ import hashlib
 import os
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,11 @@ from augmint.core.errors import DataError
 
 NAME_LIMIT = 255
 """Longest name of one file or folder."""
+
+DEPTH_LIMIT = 64
+"""Folders in folders."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Files(ABC):
         """Return the bytes of one file; may be called from several threads.
 
         Raises:
-            OSError, zipfile.BadZipFile: if they cannot be read or fail their checksum.
+            OSError: if they cannot be read, or fail their checksum.
         """
 
     @abstractmethod
@@ -79,10 +86,11 @@ def open_files(path: Path, limits: ArchiveLimits | None = None) -> Files:
     try:
         if path.is_dir():
             return FolderFiles(path)
-        if zipfile.is_zipfile(path):
-            return ZipFiles(path, limits or ArchiveLimits())
-        with path.open("rb"):
-            pass
+        if path.is_file():  # a pipe or a device is not opened: it may never end
+            with path.open("rb"):
+                pass
+            if zipfile.is_zipfile(path):
+                return ZipFiles(path, limits or ArchiveLimits())
     except OSError as error:
         raise DataError(
             "a data set must be readable", f"{path} ({error.strerror})", "check the permissions"
@@ -98,18 +106,27 @@ class FolderFiles(Files):
     """The files below a folder.
 
     Raises:
-        DataError: for a link that leaves the folder, a name that is not valid text, or a folder
-            that cannot be listed.
+        DataError: for a link that leaves the folder, leads in a circle or stands below another
+            one, a name that is not valid text, a nesting over 64 folders, or a folder that cannot
+            be listed.
     """
 
     def __init__(self, location: Path) -> None:
         self._stamps: dict[str, int] = {}
         super().__init__(location, {})
         root = location.resolve()
-        self._walk(location, "", root, seen=frozenset({root}))
+        self._walk(location, "", root, frozenset({root}), linked=False)
         self.sizes = dict(sorted(self.sizes.items()))
 
-    def _walk(self, folder: Path, prefix: str, root: Path, seen: frozenset[Path]) -> None:
+    def _walk(
+        self, folder: Path, prefix: str, root: Path, seen: frozenset[Path], linked: bool
+    ) -> None:
+        if prefix.count("/") > DEPTH_LIMIT:
+            raise DataError(
+                f"folders are nested at most {DEPTH_LIMIT} deep",
+                f"{prefix[:60]}…",
+                "move the images up",
+            )
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
@@ -135,9 +152,16 @@ class FolderFiles(Files):
                     raise DataError(
                         "links must not form a circle", name, "remove the link that leads back up"
                     )
+                if (
+                    linked and target.is_dir()
+                ):  # a few such links reach a folder on millions of ways
+                    raise DataError(
+                        "a linked folder holds no links to folders", name, "remove the link"
+                    )
             if entry.is_dir():
                 inner = Path(entry.path)
-                self._walk(inner, name + "/", root, seen | {inner.resolve()})
+                below = linked or entry.is_symlink()
+                self._walk(inner, name + "/", root, seen | {inner.resolve()}, below)
             elif entry.is_file():
                 status = entry.stat()
                 self.sizes[name] = status.st_size
@@ -157,7 +181,8 @@ class ZipFiles(Files):
     """The members of a zip.
 
     Raises:
-        DataError: for members that are absolute, contain `..`, are links, encrypted or repeated;
+        DataError: for members that are absolute, contain `..`, are links, encrypted, repeated or
+            packed by another method than deflate;
             for more members or bytes, or a higher compression ratio, than the limits allow; for
             an archive that is damaged.
     """
@@ -165,7 +190,7 @@ class ZipFiles(Files):
     def __init__(self, location: Path, limits: ArchiveLimits) -> None:
         try:
             self._zip = zipfile.ZipFile(location)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError) as error:
             raise DataError(
                 "a .zip must be an undamaged archive", f"{location} ({error})", "copy it again"
             ) from None
@@ -182,7 +207,13 @@ class ZipFiles(Files):
         super().__init__(location, {n: i.file_size for n, i in self._infos.items()})
 
     def read(self, name: str) -> bytes:
-        return self._zip.read(self._infos[name])
+        info = self._infos[name]
+        try:
+            with self._zip.open(info) as file:
+                # by size: without one, a member that lies about its size unpacks as a whole
+                return file.read(info.file_size)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            raise OSError(f"{error or 'cut short'}") from None
 
     def fingerprint(self) -> str:
         status = self.location.stat()
@@ -228,6 +259,8 @@ def _safe_name(location: Path, info: zipfile.ZipInfo) -> str:
         raise _refused(location, "members are files, not links", name)
     if info.flag_bits & 0x1:
         raise _refused(location, "members are not encrypted", name)
+    if info.compress_type not in _METHODS:
+        raise _refused(location, "members are stored or deflated", name)
     _check_text(name)
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 

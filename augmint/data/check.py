@@ -323,11 +323,13 @@ def _warnings(
         if tiny:
             warnings.append(f"{part} has under {TINY_CLASS} images of {', '.join(tiny[:_SHOWN])}")
     if conflicts:
-        warnings.append(f"{conflicts} images carry different labels in different places")
+        many = _number(conflicts, "image carries", "images carry")
+        warnings.append(f"{many} different labels in different places")
     if constant:
-        warnings.append(f"{constant} images have one colour everywhere")
+        warnings.append(f"{_number(constant, 'image has', 'images have')} one colour everywhere")
     if table.quarantined:
-        warnings.append(f"{len(table.quarantined)} files could not be read and are left out")
+        bad = _number(len(table.quarantined), "file", "files")
+        warnings.append(f"{bad} could not be read and stay out")
     minted = table.origins.get("minted", np.empty(0, np.int64))
     for part in ("validation", "test"):
         n = int(np.isin(parts.get(part, []), minted).sum())
@@ -341,3 +343,7 @@ def _warnings(
     if ignored:
         warnings.append(f"{ignored} files are no part of the data set and were left out")
     return warnings
+
+
+def _number(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"

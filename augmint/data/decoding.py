@@ -22,6 +22,7 @@ to that height and width (Lanczos, antialiased, aspect ratio not kept).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -232,6 +233,17 @@ def probe(data: bytes) -> tuple[int, int] | None:
         return None
 
 
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Silence what Pillow says of damaged files while the block runs; bombs become errors."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
 Outcome = Decoded | str
 """A decoded image, or the reason why there is none."""
 
@@ -248,9 +260,7 @@ def decode_all(
 
     Image.init()
     chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with quiet_pillow():
         if workers <= 1:
             for chunk in chunks:
                 yield _decode_chunk(files, chunk, options)

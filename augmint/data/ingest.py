@@ -7,6 +7,7 @@ table, the same ones are opened at once.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import tempfile
@@ -29,6 +30,7 @@ from augmint.data.decoding import (
     conversions,
     decode_all,
     probe,
+    quiet_pillow,
     resize,
     to_channels,
 )
@@ -81,13 +83,7 @@ def ingest(
         FORMATS.get(format)
     if str(source) in DATASETS.names():
         return _built_in(str(source), cache, options)
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise DataError(
-            "a data set is a folder, a .zip or a built-in name",
-            f"{single_line(str(source), 200)!r}, which does not exist",
-            f"check the path; {nearest(str(source), DATASETS.names())}",
-        )
+    path = _existing(source)
     files = open_files(path)
     key = fingerprint(
         {
@@ -116,6 +112,20 @@ def ingest(
     if listing.pixels is not None:
         return _write_arrays(final, listing, options, rules)
     return _decode_into(final, files, listing, options, rules, workers)
+
+
+def _existing(source: str | Path) -> Path:
+    try:
+        path = Path(source).expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown ~user, a NUL
+        pass
+    raise DataError(
+        "a data set is a folder, a .zip or a built-in name",
+        f"{single_line(str(source), 200)!r}, which does not exist",
+        f"check the path; {nearest(str(source)[:200], DATASETS.names())}",
+    )
 
 
 @functools.cache
@@ -198,8 +208,10 @@ def _decode_into(
     samples = listing.samples
     if options.size is None:
         _probe_sizes(files, samples)
-    with tempfile.TemporaryDirectory(prefix=".decode-", dir=final.parent) as temporary:
-        spool = Spool(Path(temporary) / "pixels")
+    with (
+        tempfile.TemporaryDirectory(prefix=".decode-", dir=final.parent) as temporary,
+        contextlib.closing(Spool(Path(temporary) / "pixels")) as spool,
+    ):
         good: list[Sample] = []
         bad: list[dict[str, str]] = []
         modes: Counter[str] = Counter()
@@ -230,13 +242,14 @@ def _probe_sizes(files: Files, samples: Sequence[Sample]) -> None:
     """Say within milliseconds, not after an hour, that the sizes differ."""
     step = max(1, len(samples) // _PROBED)
     sizes: Counter[tuple[int, int]] = Counter()
-    for sample in samples[::step]:
-        try:
-            found = probe(files.read(sample.name))
-        except Exception:  # a bad file is reported when it is decoded
-            continue
-        if found is not None:
-            sizes[found] += 1
+    with quiet_pillow():
+        for sample in samples[::step]:
+            try:
+                found = probe(files.read(sample.name))
+            except Exception:  # a bad file is reported when it is decoded
+                continue
+            if found is not None:
+                sizes[found] += 1
     _check_sizes(sizes)
 
 
@@ -321,9 +334,13 @@ class Spool:
         self._opaque.append(opaque)
         self.sizes[(pixels.shape[1], pixels.shape[2])] += 1
 
+    def close(self) -> None:
+        """Close the file; what was added stays."""
+        self._file.close()
+
     def finish(self, channels: int | None) -> SpooledImages:
         """Return the images with one number of channels (None: what the set needs)."""
-        self._file.close()
+        self.close()
         pairs = set(zip(self._channels, self._opaque, strict=True))
         common = channels or common_channels(list(pairs))
         (height, width), *_ = self.sizes

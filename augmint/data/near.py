@@ -14,12 +14,14 @@ is alike by nature (the ones of MNIST) is flagged often and confirmed hardly eve
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from augmint.core.progress import Progress
 from augmint.core.streams import permutation
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ SIDE = 16
 CORRELATION = 0.99
 LIMIT_PRODUCTS = 1_200_000_000
 """Distances computed at most; more rows are sampled, and the report says so."""
+
+SLOW_PRODUCTS = 100_000_000
+"""From so many distances on, the search shows its progress."""
 
 REFERENCES = 1_000_000
 WITHIN = 3000
@@ -85,7 +90,10 @@ def find_near(
         )
         protocol += said
         described = describe(images, rows)
-        distance, where = _nearest(described, earlier, codes[rows], codes[earlier_rows])
+        with _shown(len(described), len(earlier)) as progress:
+            distance, where = _nearest(
+                described, earlier, codes[rows], codes[earlier_rows], progress
+            )
         close = np.flatnonzero(distance < fence)
         flagged += [(int(rows[i]), int(earlier_rows[where[i]]), float(distance[i])) for i in close]
         if part != queries[-1]:
@@ -155,7 +163,11 @@ def _fence(reference: Float32, codes: npt.NDArray[Any], seed: int) -> tuple[floa
 
 
 def _nearest(
-    queries: Float32, references: Float32, codes: npt.NDArray[Any], others: npt.NDArray[Any]
+    queries: Float32,
+    references: Float32,
+    codes: npt.NDArray[Any],
+    others: npt.NDArray[Any],
+    progress: Progress | None = None,
 ) -> tuple[Float32, IntArray]:
     """Distance and index of the nearest reference that is no identical image."""
     best = np.full(len(queries), -1.0, np.float32)
@@ -175,4 +187,13 @@ def _nearest(
         best[start : start + len(block)] = view[
             np.arange(len(block)), where[start : start + len(block)]
         ]
+        if progress is not None:
+            progress.advance(len(block))
     return np.sqrt(np.maximum(0, 2 - 2 * best)), where
+
+
+def _shown(queries: int, references: int) -> contextlib.AbstractContextManager[Progress | None]:
+    """Progress over the queries, where they take more than about a second."""
+    if queries * references < SLOW_PRODUCTS:
+        return contextlib.nullcontext()
+    return Progress(queries, "near duplicates", unit="images")

@@ -137,16 +137,15 @@ def per_class(
     if n < 1:
         raise UsageError("n per class must be at least 1", n, "pass n=10 (--per-class 10)")
     rows = np.asarray(rows, dtype=np.int64)
-    taken = []
-    for c in np.unique(labels[rows]):
-        members = _members(labels, rows, int(c), seed, purpose)
-        if len(members) < n:
-            raise UsageError(
-                f"every class needs {n} images here",
-                f"{len(members)} of class {int(c)}",
-                f"pass at most {len(members)} per class (--per-class {len(members)})",
-            )
-        taken.append(members[:n])
+    classes, counts = np.unique(labels[rows], return_counts=True)
+    if len(counts) and counts.min() < n:
+        least = int(counts.min())
+        raise UsageError(
+            f"every class needs {n} images here",
+            f"{least} of class {int(classes[counts.argmin()])}",
+            f"pass at most {least} per class (--per-class {least})",
+        )
+    taken = [_members(labels, rows, int(c), seed, purpose)[:n] for c in classes]
     chosen = np.sort(np.concatenate(taken)) if taken else np.empty(0, np.int64)
     return chosen, np.sort(rows[~np.isin(rows, chosen)])
 

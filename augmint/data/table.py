@@ -280,13 +280,17 @@ def _check_rows(
 
 
 def _write_images(path: Path, images: Sliceable) -> None:
+    # written, not mapped: a full disk raises an error, where a mapped page would kill the process
     shape = tuple(int(s) for s in images.shape)
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     step = max(1, _BLOCK // max(1, int(np.prod(shape[1:]))))
-    for start in range(0, shape[0], step):
-        target[start : start + step] = images[slice(start, min(shape[0], start + step))]
-    target.flush()
-    del target
+    with path.open("wb") as file:
+        head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, head)
+        for start in range(0, shape[0], step):
+            block = np.asarray(images[slice(start, min(shape[0], start + step))], dtype=np.uint8)
+            if block.shape[1:] != shape[1:]:
+                raise DataError(f"images of one table have shape {shape[1:]}", block.shape, "pad")
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _digest(images: ByteArray, values: Mapping[str, npt.NDArray[Any]], schema: Schema) -> str:

@@ -289,7 +289,13 @@ def _planted_recall(
 @METRICS.register("copying")
 @dataclass(frozen=True)
 class Copying(Metric):
-    """Near copies of training images among minted ones, with the detector's measured recall."""
+    """Near copies of training images among minted ones, with the detector's measured recall.
+
+    Args:
+        alpha: bound on the share of false flags; None: max(0.001, 1 / (H + 1)) with H images held
+            out.
+        planted: copies of each kind that are planted to measure recall.
+    """
 
     alpha: float | None = None
     planted: int = 100

@@ -100,7 +100,11 @@ def _radii(rows: Tensor, k: int) -> Tensor:
 @METRICS.register("precision-recall-density-coverage")
 @dataclass(frozen=True)
 class PrecisionRecallDensityCoverage(FeatureMetric):
-    """Precision, recall, density and coverage of features with k-nearest-neighbour balls."""
+    """Precision, recall, density and coverage of features with k-nearest-neighbour balls.
+
+    Args:
+        k: a ball reaches to its k-th nearest neighbour.
+    """
 
     k: int = 5
     title: ClassVar[str] = "precision-recall-density-coverage"

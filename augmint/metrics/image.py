@@ -317,7 +317,12 @@ def _check(images: ByteArray, window: Window) -> None:
 @METRICS.register("pairwise-diversity")
 @dataclass(frozen=True)
 class PairwiseDiversity(Metric):
-    """MSE, RMSE, MAE, UQI and SSIM averaged over pairs within and between classes."""
+    """MSE, RMSE, MAE, UQI and SSIM averaged over pairs within and between classes.
+
+    Args:
+        pairs: drawn within and between classes each.
+        window: of SSIM.
+    """
 
     pairs: int = 1000
     window: Window = "uniform"

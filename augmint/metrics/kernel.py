@@ -103,7 +103,12 @@ def kid(
 @METRICS.register("kid")
 @dataclass(frozen=True)
 class Kid(FeatureMetric):
-    """KID on features, mean and sd over subsets; unbiased in n, so the first to read at small n."""
+    """KID on features, mean and sd over subsets; unbiased in n, so the first to read at small n.
+
+    Args:
+        subsets: random subsets whose mean and sd are given.
+        subset_size: images in each; None: half of the smaller side, at most 1000.
+    """
 
     subsets: int = 50
     subset_size: int | None = None

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from augmint.cli import main
+from augmint.core.runs import EventLog
 
 Make = Callable[[Path], list[str]]
 CASES: dict[str, tuple[int, Make]] = {}
@@ -245,6 +246,7 @@ def folder_of_another_study(tmp: Path) -> list[str]:
     out = tmp / "o"
     out.mkdir()
     (out / "config.yaml").write_text("data: other\nseeds: 3\n")
+    EventLog(out / "looks.jsonl").write("opened", seeds=[0, 1, 2])
     return prove("digits", out=out)
 
 

@@ -206,6 +206,6 @@ def test_the_report_is_plain_and_escaped(make_table) -> None:
         "train has under 20 images of owl (1)",
         "test holds 1 minted images",
         "all channels look equal",
-        "1 files could not be read",
+        "1 file could not be read",
     ):
         assert any(said in w for w in report.warnings), said

@@ -179,9 +179,9 @@ def category(
         found.sort(key=int)
     known = tuple(classes) if classes is not None else tuple(found)
     for name in known:
-        if not name or "\0" in name or len(name) > CLASS_NAME_LIMIT:
+        if not name or len(name) > CLASS_NAME_LIMIT or re.search("[\0\ud800-\udfff]", name):
             raise DataError(
-                f"class names have 1 to {CLASS_NAME_LIMIT} characters and no NUL",
+                f"class names have 1 to {CLASS_NAME_LIMIT} characters, valid text without NUL",
                 single_line(repr(name), 60),
                 "rename the class",
             )

@@ -42,6 +42,9 @@ _LABELS = re.compile(r"(?P<stem>[^/]+)[-_]labels[-.]idx1-ubyte(?:\.gz)?")
 _STEMS = {**SPLIT_NAMES, "t10k": "test", "all": "all"}
 _WRITTEN = {"train": "train", "validation": "validation", "test": "t10k", "all": "all"}
 LIMIT_BYTES = 32 << 30
+LIMIT_RATIO = 100
+"""Bytes announced over bytes of the file, for more than 64 MiB: pixels do not pack that well."""
+
 CLASSES = "classes.txt"
 
 
@@ -146,8 +149,9 @@ def read_array(files: Files, name: str, dimensions: int) -> ByteArray:
     """
     header_size = 4 + 4 * dimensions
     try:
-        raw = io.BytesIO(files.read(name))
-        source = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
+        raw = files.read(name)
+        stored = io.BytesIO(raw)
+        source = gzip.GzipFile(fileobj=stored) if name.endswith(".gz") else stored
         header = source.read(header_size)
         if len(header) < header_size:
             raise _bad(name, f"a header of {len(header)} bytes, not {header_size}")
@@ -155,7 +159,9 @@ def read_array(files: Files, name: str, dimensions: int) -> ByteArray:
         if magic != 0x800 + dimensions:
             raise _bad(name, f"magic number 0x{magic:08x}, not 0x{0x800 + dimensions:08x}")
         expected = int(np.prod([int(s) for s in shape], dtype=object))
-        if not 0 < expected <= LIMIT_BYTES:
+        # before it is unpacked: a few bytes may unpack to gigabytes
+        most = min(LIMIT_BYTES, max(64 << 20, LIMIT_RATIO * len(raw)))
+        if not 0 < expected <= most:
             raise _bad(name, f"{' x '.join(map(str, shape))} bytes announced")
         content = source.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
