@@ -7,9 +7,9 @@ result depends on seed, quotas and configuration alone: minting more keeps what 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from augmint.aspects.base import Schema
     from augmint.aspects.category import Category
     from augmint.core.types import ByteArray, FloatArray, IntArray, Judge, Sampler
+    from augmint.minting.nearness import Kept
 
 REASONS = ("disagrees", "unsure", "copy", "duplicate")
 """Why an image is rejected, in the order in which it is asked; the first that holds is counted."""
 
 _ROUND = 2048  # images drawn at once, all classes together
+
+TOGETHER = 20_000
+"""Images minted as one part, at most: small classes together, a larger one in several parts."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Minted:
         ids, seeds: int64 `(N,)`; `sampler.sample(values, ids, seed)` gives the image again.
         scores: `(N,)` arrays: "probability" of the claimed class and "margin" over the next
             (absent without a judge), "nearest": distance to the nearest other of its class
-            (infinite where there is no other).
+            (infinite where there is no other; absent in classes of more than 20 000 images).
         counts: by class.
         curation: the configuration, plain, or None for raw images.
     """
@@ -115,31 +119,40 @@ class Minted:
 
     def summary(self) -> dict[str, Any]:
         """Return counts of requested, drawn, accepted and rejected images, in all and by class."""
-        classes = [to_plain(c) | {"shortfall": c.shortfall} for c in self.counts]
-        return {
-            "requested": sum(c.quota for c in self.counts),
-            "drawn": sum(c.drawn for c in self.counts),
-            "accepted": len(self),
-            "rejected": self.rejected,
-            "shortfall": {c.name: c.shortfall for c in self.counts if c.shortfall},
-            "classes": classes,
-            "curation": None if self.curation is None else dict(self.curation),
-        }
+        return summary_of(self.counts, self.curation) | {"accepted": len(self)}
 
     def lines(self) -> list[str]:
         """Return the summary as lines for people; a shortfall always has its own line."""
-        s = self.summary()
-        reasons = ", ".join(f"{n} {r}" for r, n in s["rejected"].items() if n) or "none"
-        lines = [
-            f"minted {s['accepted']} of {s['requested']} ({s['drawn']} drawn; rejected: {reasons})"
-        ]
-        for count in self.counts:
-            if count.shortfall:
-                lines.append(
-                    f"short of {count.shortfall} of {count.quota} images of {count.name}: "
-                    f"{count.drawn} drawn, {count.accepted} kept"
-                )
-        return lines
+        return lines_of(self.summary())
+
+
+def summary_of(counts: Sequence[ClassCount], curation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return counts of requested, drawn, accepted and rejected images, in all and by class."""
+    return {
+        "requested": sum(c.quota for c in counts),
+        "drawn": sum(c.drawn for c in counts),
+        "accepted": sum(c.accepted for c in counts),
+        "rejected": {r: sum(c.rejected.get(r, 0) for c in counts) for r in REASONS},
+        "shortfall": {c.name: c.shortfall for c in counts if c.shortfall},
+        "classes": [to_plain(c) | {"shortfall": c.shortfall} for c in counts],
+        "curation": None if curation is None else dict(curation),
+    }
+
+
+def lines_of(summary: Mapping[str, Any]) -> list[str]:
+    """Return a summary as lines for people; a shortfall always has its own line."""
+    reasons = ", ".join(f"{n} {r}" for r, n in summary["rejected"].items() if n) or "none"
+    lines = [
+        f"minted {summary['accepted']} of {summary['requested']} "
+        f"({summary['drawn']} drawn; rejected: {reasons})"
+    ]
+    for count in summary["classes"]:
+        if count["shortfall"]:
+            lines.append(
+                f"short of {count['shortfall']} of {count['quota']} images of {count['name']}: "
+                f"{count['drawn']} drawn, {count['accepted']} kept"
+            )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -168,14 +181,18 @@ class _Filling:
     name: str
     quota: int
     budget: int
+    least: float  # distance below which two are duplicates
+    known: Kept | None = None
+    accepted: int = 0
     drawn: int = 0  # candidates looked at
     requested: int = 0  # candidates sampled
     kept: list[_Round] = field(default_factory=list)
     rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
 
     @property
-    def accepted(self) -> int:
-        return sum(len(part.ids) for part in self.kept)
+    def whole(self) -> bool:
+        """Whether the class is one part, and not several."""
+        return self.quota <= TOGETHER
 
     @property
     def done(self) -> bool:
@@ -190,14 +207,16 @@ class _Filling:
         self.requested += n
         return counters * classes + self.index
 
-    def look(self, candidates: _Round, least: float) -> None:
+    def look(self, candidates: _Round) -> None:
         """Take candidates in the order of their ids until the quota is full."""
-        from augmint.minting.nearness import first_of_each
+        from augmint.minting.nearness import Kept
 
+        if self.known is None:
+            channels, height, width = candidates.images.shape[1:]
+            self.known = Kept((channels, height, width), self.least, on_disk=not self.whole)
         rows = np.flatnonzero(candidates.labels == self.index)
         fit = rows[candidates.reason[rows] == ""]
-        kept = np.concatenate([part.views for part in self.kept] or [candidates.views[:0]])
-        new = first_of_each(candidates.views[fit], kept, least)
+        new = self.known.new(candidates.views[fit])
         reason = candidates.reason.copy()
         reason[fit[~new]] = "duplicate"
         taken = fit[new][: self.quota - self.accepted]
@@ -206,7 +225,11 @@ class _Filling:
         for name in REASONS:
             self.rejected[name] += int((reason[seen] == name).sum())
         self.drawn += len(seen)
-        self.kept.append(candidates.rows(taken))
+        self.accepted += len(taken)
+        self.known.add(candidates.views[taken])
+        part = candidates.rows(taken)
+        # a large class is not compared within a part, and its descriptors lie on disk
+        self.kept.append(part if self.whole else replace(part, views=part.views[:0]))
 
 
 def mint(
@@ -239,35 +262,143 @@ def mint(
         >>> minted.lines()  # doctest: +SKIP
         ['minted 9 of 9 (11 drawn; rejected: 2 unsure)']
     """
-    import torch
+    parts = list(mint_parts(sampler, judge, schema, quotas, config, seed, progress, is_copy))
+    counts = tuple(c for part in parts for c in part.counts)
+    full = [part for part in parts if len(part)]
+    if not full:
+        tried = ", ".join(f"{c.drawn} of {c.name}" for c in counts) or "no class"
+        raise DataError(
+            "minting keeps at least one image",
+            f"none of what was drawn ({tried})",
+            "in a new folder, train longer (--set generator.steps=10000) or ask for less "
+            "(--set curation.threshold=0.3)",
+        )
+    shared = [n for n in full[0].scores if all(n in part.scores for part in full)]
+    return Minted(
+        images=np.concatenate([part.images for part in full]),
+        values={n: np.concatenate([p.values[n] for p in full]) for n in full[0].values},
+        ids=np.concatenate([part.ids for part in full]),
+        seeds=np.concatenate([part.seeds for part in full]),
+        scores={n: np.concatenate([p.scores[n] for p in full]) for n in shared},
+        counts=counts,
+        curation=full[0].curation,
+    )
 
-    from augmint.minting.nearness import descriptors
 
+def mint_parts(
+    sampler: Sampler,
+    judge: Judge | None,
+    schema: Schema,
+    quotas: Mapping[int, int],
+    config: CurationConfig,
+    seed: int,
+    progress: bool = True,
+    is_copy: Callable[[ByteArray], np.ndarray] | None = None,
+) -> Iterator[Minted]:
+    """Mint as `mint` does and yield the images in parts of about 20 000, so that memory stays small.
+
+    Parts are in the order of classes and ids; together they are what `mint` returns. The counts of
+    a class stand in its last part. What is remembered of all images of a class, to tell
+    duplicates, is some 200 bytes an image.
+
+    Raises:
+        UsageError: as `mint`, when the first part is asked for.
+    """
     category = _category(schema, config.aspect)
-    classes = [
-        _Filling(c, category.classes[c], n, math.floor(n * config.max_draws))
-        for c, n in sorted(_checked(quotas, category).items())
-    ]
+    wanted = sorted(_checked(quotas, category).items())
     least = 0.0 if judge is None else config.duplicate_distance
-    total = sum(c.quota for c in classes)
+    total = sum(quota for _, quota in wanted)
+    source = _Source(sampler, judge, category, config, seed, is_copy)
     with Progress(total, "mint", unit="image") if progress else nullcontext() as bar:
-        while waiting := [c for c in classes if not c.done]:
-            before = sum(c.accepted for c in waiting)
-            most = max(1, _ROUND // len(waiting))
-            ids = np.concatenate([c.next_ids(category.width, most) for c in waiting])
-            labels = ids % category.width
-            images = sampler.sample({config.aspect: torch.from_numpy(labels)}, ids, seed)
-            reason, scores = _judged(judge, images, labels, category, config)
-            if is_copy is not None and judge is not None:
-                fit = np.flatnonzero(reason == "")
-                if len(fit):
-                    reason[fit[np.asarray(is_copy(images[fit]), bool)]] = "copy"
-            candidates = _Round(images, ids, labels, reason, scores, descriptors(images))
-            for c in waiting:
-                c.look(candidates, least)
-            if bar is not None:
-                bar.advance(sum(c.accepted for c in waiting) - before)
-    return _collect(sampler, classes, config, seed, raw=judge is None)
+        for group in _groups(wanted):
+            classes = [
+                _Filling(c, category.classes[c], n, math.floor(n * config.max_draws), least)
+                for c, n in group
+            ]
+            while waiting := [c for c in classes if not c.done]:
+                before = sum(c.accepted for c in waiting)
+                source.fill(waiting)
+                if bar is not None:
+                    bar.advance(sum(c.accepted for c in waiting) - before)
+                held = sum(len(part.ids) for c in classes for part in c.kept)
+                if held >= TOGETHER and not classes[0].whole and not classes[0].done:
+                    yield source.part(classes, last=False)
+                    classes[0].kept.clear()
+            yield source.part(classes, last=True)
+
+
+def _groups(wanted: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Split (class, quota) pairs into runs of `TOGETHER` images at most, larger classes alone."""
+    group: list[tuple[int, int]] = []
+    for pair in wanted:
+        if group and sum(n for _, n in group) + pair[1] > TOGETHER:
+            yield group
+            group = []
+        group.append(pair)
+    if group:
+        yield group
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where candidates come from, and what is asked of each."""
+
+    sampler: Sampler
+    judge: Judge | None
+    category: Category
+    config: CurationConfig
+    seed: int
+    is_copy: Callable[[ByteArray], np.ndarray] | None
+
+    def fill(self, waiting: Sequence[_Filling]) -> None:
+        """Draw one round of candidates for the classes and let each take what it can use."""
+        import torch
+
+        from augmint.minting.nearness import descriptors
+
+        most = max(1, _ROUND // len(waiting))
+        ids = np.concatenate([c.next_ids(self.category.width, most) for c in waiting])
+        labels = ids % self.category.width
+        asked = {self.config.aspect: torch.from_numpy(labels)}
+        images = self.sampler.sample(asked, ids, self.seed)
+        reason, scores = _judged(self.judge, images, labels, self.category, self.config)
+        if self.is_copy is not None and self.judge is not None:
+            fit = np.flatnonzero(reason == "")
+            if len(fit):
+                reason[fit[np.asarray(self.is_copy(images[fit]), bool)]] = "copy"
+        candidates = _Round(images, ids, labels, reason, scores, descriptors(images))
+        for c in waiting:
+            c.look(candidates)
+
+    def part(self, classes: Sequence[_Filling], last: bool) -> Minted:
+        """Return what the classes hold."""
+        import torch
+
+        from augmint.minting.nearness import nearest_other
+        from augmint.minting.sampler import CompletingSampler
+
+        rounds = [part for c in classes for part in c.kept]
+        ids = np.concatenate([part.ids for part in rounds])
+        labels = np.concatenate([part.labels for part in rounds])
+        asked = {self.config.aspect: torch.from_numpy(labels)}
+        if isinstance(self.sampler, CompletingSampler) and len(ids):
+            asked = self.sampler.complete(asked, ids, self.seed)
+        scores = {n: np.concatenate([p.scores[n] for p in rounds]) for n in rounds[0].scores}
+        if all(c.whole for c in classes):
+            views = [np.concatenate([p.views for p in c.kept]) for c in classes]
+            scores["nearest"] = np.concatenate([nearest_other(v) for v in views])
+        counts = [
+            ClassCount(c.name, c.quota, c.drawn, c.accepted, dict(c.rejected)) for c in classes
+        ]
+        return Minted(
+            images=np.concatenate([part.images for part in rounds]),
+            values={name: value.numpy() for name, value in asked.items()},
+            ids=ids,
+            seeds=np.full(len(ids), self.seed, np.int64),
+            scores=scores,
+            counts=tuple(counts) if last else (),
+            curation=None if self.judge is None else to_plain(self.config),
+        )
 
 
 def _category(schema: Schema, name: str) -> Category:
@@ -321,42 +452,3 @@ def _judged(
         reason[margin < 0] = "disagrees"
     reason[(reason == "") & (claimed < config.threshold)] = "unsure"
     return reason, {"probability": claimed, "margin": margin}
-
-
-def _collect(
-    sampler: Sampler, classes: list[_Filling], config: CurationConfig, seed: int, raw: bool
-) -> Minted:
-    import torch
-
-    from augmint.minting.nearness import nearest_other
-    from augmint.minting.sampler import CompletingSampler
-
-    parts = [part for c in classes for part in c.kept if len(part.ids)]
-    if not parts:
-        tried = ", ".join(f"{c.drawn} of {c.name}" for c in classes) or "no class"
-        raise DataError(
-            "minting keeps at least one image",
-            f"none of what was drawn ({tried})",
-            "in a new folder, train longer (--set generator.steps=10000) or ask for less "
-            "(--set curation.threshold=0.3)",
-        )
-    ids = np.concatenate([part.ids for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
-    asked = {config.aspect: torch.from_numpy(labels)}
-    if isinstance(sampler, CompletingSampler):
-        asked = sampler.complete(asked, ids, seed)
-    scores = {name: np.concatenate([p.scores[name] for p in parts]) for name in parts[0].scores}
-    scores["nearest"] = np.concatenate(
-        [nearest_other(np.concatenate([p.views for p in c.kept])) for c in classes if c.kept]
-    )
-    return Minted(
-        images=np.concatenate([part.images for part in parts]),
-        values={name: value.numpy() for name, value in asked.items()},
-        ids=ids,
-        seeds=np.full(len(ids), seed, np.int64),
-        scores=scores,
-        counts=tuple(
-            ClassCount(c.name, c.quota, c.drawn, c.accepted, dict(c.rejected)) for c in classes
-        ),
-        curation=None if raw else to_plain(config),
-    )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from augmint.core.errors import DataError, UsageError
-from augmint.minting.curation import CurationConfig, mint
-from augmint.minting.nearness import descriptors, distances, first_of_each, nearest_other
+from augmint.minting.curation import CurationConfig, mint, mint_parts
+from augmint.minting.nearness import Kept, descriptors, distances, nearest_other
 
 
 def test_kept_images_are_what_they_claim_and_counts_add_up(
@@ -149,14 +149,63 @@ def test_distances_agree_with_the_slow_way_and_pooling_is_area_averaging() -> No
     assert np.allclose(descriptors(large), pooled, atol=1e-6)
 
 
-def test_nearest_and_greedy_choice_agree_with_the_slow_way() -> None:
+def test_nearest_agrees_with_the_slow_way() -> None:
     points = np.random.default_rng(1).normal(size=(700, 2)).astype(np.float32)
     gaps = np.linalg.norm(points[:, None] - points[None], axis=2) + np.eye(700) * 1e9
     assert np.allclose(nearest_other(points), gaps.min(1), atol=1e-5)
     assert np.isinf(nearest_other(points[:1])).all()
-    kept: list[np.ndarray] = list(points[:20])
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("shape", [(1, 12, 10), (3, 40, 36)])
+def test_the_quick_greedy_choice_is_the_slow_one(
+    shape: tuple[int, int, int], on_disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augmint.minting.nearness._KEPT_CHUNK", 37)
+    random = np.random.default_rng(2)
+    bases = random.normal(size=(25, *shape)) * 40 + 128
+    # near pairs of every kind: equal, a little apart at the threshold, apart in one frequency
+    images = bases[random.integers(0, 25, 400)] + random.normal(size=(400, *shape)) * (
+        random.choice([0.0, 2.0, 3.6, 12.0], (400, 1, 1, 1))
+    )
+    views = descriptors(images.clip(0, 255).astype(np.uint8))
+    least = 0.02
+    kept: list[np.ndarray] = []
     slow = []
-    for p in points[20:]:
-        slow.append(min(float(np.linalg.norm(p - k)) for k in kept) >= 0.1)
-        kept += [p] * slow[-1]
-    assert first_of_each(points[20:], points[:20], 0.1).tolist() == slow
+    for view in views.astype(np.float64):
+        slow.append(all(float(np.linalg.norm(view - k)) >= least for k in kept))
+        kept += [view] * slow[-1]
+    assert 30 < sum(slow) < 370
+    known, quick = Kept(shape, least, on_disk), []
+    for start in range(0, 400, 90):
+        part = views[start : start + 90]
+        quick += known.new(part).tolist()
+        known.add(part[quick[start:]])
+    assert quick == slow
+    assert known.size == sum(slow)
+    assert Kept(shape, 0.0).new(views).all(), "nothing is too near where nothing is asked"
+
+
+def test_parts_are_the_whole(
+    schema: Any, truthful: Any, brightness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotas = {0: 300, 1: 7, 2: 2500}
+    config = CurationConfig(duplicate_distance=0.0)
+    asked = (truthful(3, wrong=4), brightness(3), schema, quotas, config, 7, False)
+    whole = mint(*asked)
+    monkeypatch.setattr("augmint.minting.curation.TOGETHER", 500)
+    parts = list(mint_parts(*asked))
+    assert len(parts[0]) == 307
+    assert len(parts) == 3, "the large class comes in several"
+    assert max(len(p) for p in parts) < 500 + 2048 + 1
+    for name in ("images", "ids", "seeds"):
+        joined = np.concatenate([getattr(p, name) for p in parts])
+        assert np.array_equal(joined, getattr(whole, name)), name
+    labels = np.concatenate([p.values["label"] for p in parts])
+    assert np.array_equal(labels, whole.values["label"])
+    assert tuple(c for p in parts for c in p.counts) == whole.counts
+    assert "nearest" in parts[0].scores
+    assert "nearest" not in parts[-1].scores
+    again = mint(*asked)
+    assert np.array_equal(again.images, whole.images)
+    assert "nearest" not in again.scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from PIL import Image
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.core.errors import DataError, UsageError
-from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.data.ingest import ingest
+from augmint.minting.curation import CurationConfig, Minted, mint, mint_parts
 from augmint.minting.naming import folder_name, folder_names, original_name
-from augmint.minting.writer import read_summary, write_minted
+from augmint.minting.writer import read_summary, write_minted, write_parts
 
 AWKWARD = ("../up", "Straße", "strasse/")
 PROVENANCE = {"generator": "ab" * 32, "parents": {"data": "cd"}, "augmint": "test"}
@@ -116,10 +118,48 @@ def test_a_damaged_mint_is_seen(tmp_path: Path, minted: Minted, schema: Any) -> 
         read_summary(folder)
 
 
+def test_large_classes_get_folders_and_read_back(
+    tmp_path: Path, truthful: Any, brightness: Any, schema: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotas = {0: 25, 1: 3}
+    config = CurationConfig(duplicate_distance=0.0)
+    asked = (truthful(3), brightness(3), schema, quotas, config, 7, False)
+    monkeypatch.setattr("augmint.minting.writer.FOLDER", 10)
+    one = write_minted(mint(*asked), tmp_path / "one", schema, PROVENANCE)
+    found = {d.relative_to(one).as_posix(): len(list(d.glob("*.png"))) for d in one.rglob("*/")}
+    assert {k: n for k, n in found.items() if n} == {
+        "ant": 10,
+        "ant/001": 10,
+        "ant/002": 5,
+        "bee": 3,
+    }
+    table = ingest(str(one), tmp_path / "tables", workers=1)
+    assert np.bincount(table.labels()).tolist() == [25, 3]
+    assert len(table.origins["minted"]) == 28
+    monkeypatch.setattr("augmint.minting.curation.TOGETHER", 9)
+    two = write_parts(mint_parts(*asked), tmp_path / "two", schema, PROVENANCE)
+    summaries = [read_summary(f) for f in (one, two)]
+    assert summaries[0]["digest"] == summaries[1]["digest"]
+    assert summaries[0]["classes"] == summaries[1]["classes"]
+    assert write_parts(mint_parts(*asked), one, schema, PROVENANCE) == one
+    paths = [sorted(p.relative_to(f) for p in f.rglob("*.png")) for f in (one, two)]
+    assert paths[0] == paths[1]
+
+
+def test_a_folder_in_use_is_refused_before_minting(tmp_path: Path, schema: Any) -> None:
+    def never() -> Iterator[Minted]:
+        raise AssertionError("minted all the same")
+        yield
+
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="other files"):
+        write_parts(never(), tmp_path, schema, PROVENANCE)
+
+
 def test_a_failure_leaves_nothing(
     tmp_path: Path, minted: Minted, schema: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(image: np.ndarray) -> bytes:
+    def broken(image: np.ndarray, texts: object) -> bytes:
         raise OSError("disk full")
 
     monkeypatch.setattr("augmint.minting.writer.stored_png", broken)
