@@ -5,6 +5,7 @@
     report = augmint.prove("digits", "runs/digits")        # verdict, report, minted images
     bundle = augmint.train_generator("digits", "runs/g")   # a generator that needs no data to mint
     augmint.mint(bundle, "runs/minted", per_class=20)      # annotated images with a manifest
+    augmint.merge(["a.py:make_net", "b.py:make_net"])      # several networks as one, any size
 
 The rooms of the package, who may import whom, and how to add a variant stand in each folder's
 docstring and in CONTRIBUTING.md. Importing augmint loads neither torch nor numpy.
@@ -12,12 +13,17 @@ docstring and in CONTRIBUTING.md. Importing augmint loads neither torch nor nump
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from augmint.studies.merging import Merged
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "mint", "prove", "train_generator"]
+__all__ = ["__version__", "merge", "mint", "prove", "train_generator"]
 
 
 def prove(
@@ -113,7 +119,7 @@ def mint(
 
     Args:
         bundle: the folder that `train_generator` or `prove` wrote.
-        out: a new folder: `class/id.png`, `metadata.jsonl`, `minted.json`.
+        out: a new folder: `class/id.png`, `metadata.jsonl`, `minted.json`, `croissant.json`.
         per_class: images for each class.
         quotas: images by class name, in place of `per_class`.
         seed: the same bundle, seed and id always give the same image.
@@ -133,3 +139,50 @@ def mint(
 
     options = MintOptions(per_class, dict(quotas or {}), seed, curate)
     return mint_bundle(Path(bundle), Path(out), options)
+
+
+def merge(
+    networks: Sequence[str | nn.Module],
+    budget: str | float | None = "1.0x",
+    out: str | Path | None = None,
+    shape: Sequence[int] | None = None,
+    outputs: int | None = None,
+    inherit: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Merged:
+    """Merge several networks for one task into one, to be trained from scratch (SPDNN).
+
+    Layers that are alike and stand equally far from the input, or from the output, become one;
+    what meets is concatenated; widths are chosen for the budget, relative widths kept.
+
+    Args:
+        networks: two or more feed-forward modules, or "file.py:make_net", with the same input and
+            output.
+        budget: parameters of the merged network: "1.0x" of the mean parent, 80000, "80k"; None
+            keeps the parents' widths.
+        out: also write `merge.json`, the network and drawings of every step to this folder.
+        shape: of one input, (C, H, W); None tries usual sizes and takes the first that fits.
+        outputs: for functions that ask how many outputs to make.
+        inherit: copy the parents' weights where the shapes allow it.
+        settings: rules by name, `{"to_fixpoint": True}`; see `augmint.merging.contraction.Rules`.
+
+    Returns:
+        `network`, the module; `report`, what merge.json holds; `pictures`, SVG by file name.
+
+    Raises:
+        AugmintError: a network that cannot be read (the layer is named), inputs or outputs that
+            differ, a budget out of reach.
+
+    Example:
+        >>> merged = augmint.merge(["a.py:make_net", "b.py:make_net"], "1.0x")  # doctest: +SKIP
+        >>> merged.report["nodes"]  # doctest: +SKIP
+        {'parallel': 40, 'forward': 25, 'backward': 13}
+    """
+    from augmint.core.config import build
+    from augmint.merging.contraction import Rules
+    from augmint.studies.merging import MergeOptions, merge_models
+
+    rules = build(Rules, dict(settings or {}), "rules")
+    sides = None if shape is None else tuple(shape)
+    options = MergeOptions(budget, "parameters", sides, outputs, inherit, rules=rules)
+    return merge_models(networks, options, None if out is None else Path(out))

@@ -13,13 +13,14 @@ import os
 import re
 import shlex
 import sys
-from argparse import ArgumentError, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augmint.core.errors import AugmintError, UsageError, nearest, single_line
+from augmint.core.errors import AugmintError, UsageError, nearest, single_line, visible
+from augmint.core.storage import storage_error
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PRESETS = ("quick", "standard", "full")
 BACKENDS = ("loky", "dask", "ray", "sequential")
 DEVICES = ("auto", "cpu", "cuda")
+MEASURES = ("parameters", "multiplications")
+SCORED_ON = ("test", "held-back")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Verb:
     options: tuple[Option, ...]
     examples: str
     run: Callable[[Namespace], None]
+    notes: str = ""
+
+
+def _say(text: str) -> None:
+    """Print text that may hold names of the user's: nothing in it can steer the terminal."""
+    print(visible(text))
 
 
 # what each verb does ---------------------------------------------------------------------------
@@ -64,6 +73,8 @@ def _prove(a: Namespace) -> None:
         per_class=a.per_class,
         seeds=a.seeds,
         delta=a.delta,
+        scored_on=a.scored_on,
+        long_tail=a.long_tail,
         model=a.model,
         weights=a.weights,
         size=a.size,
@@ -76,66 +87,81 @@ def _prove(a: Namespace) -> None:
         settings=list(a.set),
         dry_run=a.dry_run,
         command=a.command,
+        track=tuple(a.track),
     )
     report = prove(a.data, Path(a.out), options)
     if a.dry_run:
         return
-    print(f"\n{report['verdict'].upper()}: {report['sentence']}")
+    _say(f"\n{report['verdict'].upper()}: {report['sentence']}")
     for control in report["controls"]:
-        print(f"  control {control['name']}: {control['text']}")
-    print(f"report: {Path(a.out) / 'report.html'}\nminted images: {Path(a.out) / 'minted'}")
+        _say(f"  control {control['name']}: {control['text']}")
+    _say(f"report: {Path(a.out) / 'report.html'}\nminted images: {Path(a.out) / 'minted'}")
 
 
 def _train(a: Namespace) -> None:
     from augmint.studies.single import TrainOptions, train
 
     options = TrainOptions(
-        a.per_class, a.steps, a.seed, a.device, list(a.set), a.config, a.size, a.drop_duplicates
+        a.per_class,
+        a.steps,
+        a.seed,
+        a.device,
+        list(a.set),
+        a.config,
+        a.size,
+        a.drop_duplicates,
+        a.processes,
+        tuple(a.track),
     )
     bundle = train(a.data, Path(a.out), options)
-    print(f"bundle: {bundle}\nmint from it: augmint mint {bundle} --out {Path(a.out) / 'minted'}")
+    _say(f"bundle: {bundle}\nmint from it: augmint mint {bundle} --out {Path(a.out) / 'minted'}")
 
 
 def _mint(a: Namespace) -> None:
     from augmint.studies.single import MintOptions, mint_bundle, parse_quotas
 
-    options = MintOptions(a.per_class, parse_quotas(a.quota), a.seed, not a.raw)
+    options = MintOptions(a.per_class, parse_quotas(a.quota), a.seed, not a.raw, a.license)
     counts = mint_bundle(Path(a.bundle), Path(a.out), options)
-    print(f"{counts['accepted']} images accepted of {counts['drawn']} drawn: {a.out}")
+    _say(f"{counts['accepted']} images accepted of {counts['drawn']} drawn: {a.out}")
 
 
 def _evaluate(a: Namespace) -> None:
-    from augmint.studies.single import EvaluateOptions, evaluate
+    from augmint.studies.evaluation import EvaluateOptions, evaluate, lines
 
-    options = EvaluateOptions(a.steps, a.seed, a.size, a.device)
-    for line in evaluate(a.real, a.minted, Path(a.out) if a.out else None, options):
-        print(line)
+    options = EvaluateOptions(a.steps, a.seed, a.size, a.device, a.command)
+    report = evaluate(a.real, a.minted, Path(a.out) if a.out else None, options)
+    _say(json.dumps(report, indent=2) if a.json else "\n".join(lines(report)))
+    if a.out and not a.json:
+        _say(f"report: {Path(a.out) / 'evaluate.html'}")
 
 
 def _check(a: Namespace) -> None:
-    from augmint.studies.single import check_data
+    from augmint.studies.inspection import coloured, inspect
 
-    lines, failure = check_data(a.data, a.format, a.size)
-    if a.json:
-        print(json.dumps(lines, indent=2))
-    else:
-        print("\n".join(lines["text"]))
-    if failure is not None:
-        raise failure
+    out = Path(a.out) if a.out else None
+    found = inspect(a.data, a.format, a.size, out, a.command)
+    print(json.dumps(found.plain, indent=2) if a.json else coloured(found.lines, sys.stdout))
+    if out and not a.json:
+        _say(f"report: {out / 'check.html'}")
+    if found.failure is not None:
+        raise found.failure
 
 
 def _run(a: Namespace) -> None:
     from augmint.recipes.base import run_recipe
 
-    result = run_recipe(a.recipe, Path(a.out), a.debug, a.variant, a.data, a.seed, a.device)
+    where = (a.data, a.seed, a.device, a.workers)
+    result = run_recipe(a.recipe, Path(a.out), a.debug, a.variant, *where)
     print(json.dumps({"metrics": result["metrics"], "expected": result["expected"]}, indent=2))
-    print(f"result: {Path(a.out) / 'result.json'}")
+    if "sentence" in result["details"]:
+        _say(result["details"]["sentence"])
+    _say(f"result: {Path(a.out) / 'result.json'}")
 
 
 def _report(a: Namespace) -> None:
     from augmint.studies.pipeline import rewrite_report
 
-    print(f"report: {rewrite_report(Path(a.study))}")
+    _say(f"report: {rewrite_report(Path(a.study))}")
 
 
 def _list(a: Namespace) -> None:
@@ -152,18 +178,32 @@ def _list(a: Namespace) -> None:
     for name in chosen:
         print(name)
         for entry in AXES[name].entries.values():
-            print(f"  {entry.name:<28} {entry.summary}")
+            _say(f"  {entry.name:<28} {entry.summary}")
         if not AXES[name].entries:
             print("  (none yet)")
 
 
-def _doctor(a: Namespace) -> None:
-    from augmint.studies.single import doctor
+def _merge(a: Namespace) -> None:
+    from augmint.studies.merging import merge_files
 
-    print("\n".join(doctor(measure=not a.quick)))
+    names = ("budget", "measure", "shape", "outputs", "inherit", "keep_dense", "seed")
+    rules = [*a.set, "to_fixpoint=true"] if a.to_fixpoint else list(a.set)
+    _say("\n".join(merge_files(a.networks, Path(a.out), {n: a[n] for n in names}, rules)))
+
+
+def _doctor(a: Namespace) -> None:
+    from augmint.studies.doctor import examine, lines
+
+    found = examine(measure=not a.quick)
+    print(json.dumps(found, indent=2) if a.json else "\n".join(lines(found)))
 
 
 # the table --------------------------------------------------------------------------------------
+
+
+def _switch(flags: str, text: str) -> Option:
+    return Option(flags, text, bool, False, None, "store_true")
+
 
 _DATA = Option("data", "image folder, zip, folder of idx files, or a built-in name (digits, toy)")
 _OUT = Option("--out", "folder to write to; the same command again resumes", metavar="DIR")
@@ -185,14 +225,17 @@ _CONFIG = Option(
 _PER_CLASS = Option(
     "--per-class", "labelled images a class to use; the rest is held back", int, metavar="N"
 )
-_DROP = Option(
-    "--drop-duplicates",
-    "drop training images that also stand in the test part",
-    bool,
-    False,
+_JSON = _switch("--json", "print everything as JSON")
+_TRACK = Option(
+    "--track",
+    "also show it in tensorboard, wandb or mlflow (their extras), repeatable",
+    str,
+    [],
     None,
-    "store_true",
+    "append",
+    "NAME",
 )
+_DROP = _switch("--drop-duplicates", "drop training images that also stand in the test part")
 
 VERBS: dict[str, Verb] = {
     "prove": Verb(
@@ -204,6 +247,19 @@ VERBS: dict[str, Verb] = {
             _PER_CLASS,
             Option("--seeds", "independent repetitions (at least 2)", int, metavar="J"),
             Option("--delta", "smallest effect of interest, in points", float, metavar="D"),
+            Option(
+                "--long-tail",
+                "images of the first class over the last's: minted images fill up the rare ones",
+                float,
+                metavar="FACTOR",
+            ),
+            Option(
+                "--scored-on",
+                "held-back: score on training images held back, and leave the test set closed",
+                str,
+                None,
+                SCORED_ON,
+            ),
             Option(
                 "--model",
                 "your network: FILE.py:FUNCTION, called as FUNCTION(outputs, channels, height, width)",
@@ -217,16 +273,12 @@ VERBS: dict[str, Verb] = {
             Option("--backend", "where stages run", str, "loky", BACKENDS),
             Option("--address", "scheduler of a dask or ray cluster", metavar="HOST:PORT"),
             _DEVICE,
+            _TRACK,
             _DROP,
             _CONFIG,
             _SET,
-            Option(
-                "--dry-run",
-                "print the plan, its cost and the smallest effect it could detect",
-                bool,
-                False,
-                None,
-                "store_true",
+            _switch(
+                "--dry-run", "print the plan, its cost and the smallest effect it could detect"
             ),
         ),
         "augmint prove digits --out demo\n"
@@ -244,12 +296,21 @@ VERBS: dict[str, Verb] = {
             _SEED,
             _SIZE,
             _DEVICE,
+            Option(
+                "--processes",
+                "share each batch among N processes, a core or GPU each",
+                int,
+                1,
+                metavar="N",
+            ),
+            _TRACK,
             _DROP,
             _CONFIG,
             _SET,
         ),
         "augmint train digits --out runs/g\n"
-        "augmint train photos.zip --per-class 100 --steps 4000 --set generator.conditioning=concatenation --out runs/g",
+        "augmint train photos.zip --per-class 100 --steps 4000 --set generator.conditioning=concatenation --out runs/g\n"
+        "augmint train digits --processes 2 --track tensorboard --out runs/g",
         _train,
     ),
     "mint": Verb(
@@ -268,13 +329,11 @@ VERBS: dict[str, Verb] = {
                 "CLASS=N",
             ),
             _SEED,
+            _switch("--raw", "keep every image: no curation by the bundle's judge"),
             Option(
-                "--raw",
-                "keep every image: no curation by the bundle's judge",
-                bool,
-                False,
-                None,
-                "store_true",
+                "--license",
+                "of the minted images, for their metadata: an address or an SPDX name",
+                metavar="TEXT",
             ),
         ),
         "augmint mint runs/g/bundle --per-class 200 --out more\n"
@@ -282,17 +341,20 @@ VERBS: dict[str, Verb] = {
         _mint,
     ),
     "evaluate": Verb(
-        "compare minted with real images: distances with floors, coverage, copies, label truth",
+        "compare minted with real images: label truth, distances with floors, diversity, copies",
         (
             Option("real", "real images: as the data of prove"),
             Option("minted", "minted images: a folder written by mint, or any image folder"),
-            Option("--out", "also write evaluation.json here", metavar="DIR"),
-            Option("--steps", "optimiser steps of the judges", int, 600, metavar="N"),
+            Option("--out", "write evaluate.html and evaluate.json here", metavar="DIR"),
+            Option("--steps", "optimiser steps of each judge", int, 600, metavar="N"),
             _SEED,
             _SIZE,
             _DEVICE,
+            _JSON,
         ),
-        "augmint evaluate digits demo/minted",
+        "augmint evaluate digits demo/minted\n"
+        "augmint evaluate photos/ more/ --out evaluation\n"
+        "augmint evaluate photos/ made-elsewhere/ --size 48 --json",
         _evaluate,
     ),
     "check": Verb(
@@ -301,24 +363,19 @@ VERBS: dict[str, Verb] = {
             _DATA,
             Option("--format", "read as this format in place of the one detected", metavar="NAME"),
             _SIZE,
-            Option("--json", "print everything as JSON", bool, False, None, "store_true"),
+            Option("--out", "write check.html with pictures, and check.json, here", metavar="DIR"),
+            _JSON,
         ),
-        "augmint check photos.zip",
+        "augmint check photos.zip\naugmint check photos/ --out check\naugmint check mnist/ --json",
         _check,
+        "exit codes: 0 nothing stops a study, 2 the data cannot be read, 3 images are in two parts",
     ),
     "run": Verb(
         "reproduce a published experiment",
         (
             Option("recipe", "a name from `augmint list recipes`"),
             _OUT,
-            Option(
-                "--debug",
-                "a version that ends in seconds on a CPU",
-                bool,
-                False,
-                None,
-                "store_true",
-            ),
+            _switch("--debug", "a version that ends in seconds on a CPU"),
             Option(
                 "--variant",
                 "follow the paper's text or its released code",
@@ -327,12 +384,33 @@ VERBS: dict[str, Verb] = {
                 ("text", "released"),
             ),
             Option("--data", "path of the data set, where the recipe needs one", metavar="PATH"),
+            Option("--workers", "stages at once, for recipes of several stages", int, metavar="W"),
             _SEED,
             _DEVICE,
         ),
         "augmint run vac-mnist --debug --out runs/vac\n"
-        "augmint run vac-mnist --data mnist/ --variant released --out runs/vac",
+        "augmint run vac-mnist --data mnist/ --variant released --out runs/vac\n"
+        "augmint run spdnn-iris --out runs/iris\n"
+        "augmint run spdnn-classifier --data fashion-mnist/ --workers 2 --out runs/spdnn",
         _run,
+    ),
+    "merge": Verb(
+        "merge several networks into one of a chosen size, with drawings of every step",
+        (
+            Option("networks", "two or more: FILE.py:FUNCTION", action="several"),
+            _OUT,
+            Option("--budget", "1.0x of the mean parent, or a number: 80000, 80k", str, "1.0x"),
+            Option("--measure", "what is counted", str, "parameters", MEASURES),
+            Option("--shape", "of one input (default: a size that fits)", metavar="CxHxW"),
+            Option("--outputs", "for functions that ask for it", int, metavar="N"),
+            _switch("--to-fixpoint", "repeat the passes until nothing more can be joined"),
+            _switch("--inherit", "copy the parents' weights where the shapes allow it"),
+            _switch("--keep-dense", "dense layers keep their neurons"),
+            _SEED,
+            _SET,
+        ),
+        "augmint merge a.py:make_net b.py:make_net --budget 1.0x --out merged",
+        _merge,
     ),
     "report": Verb(
         "write report.html again from a finished study",
@@ -344,21 +422,21 @@ VERBS: dict[str, Verb] = {
         "list every variant of every axis",
         (
             Option("axis", "one axis alone", default="", action="optional"),
-            Option("--json", "print as JSON", bool, False, None, "store_true"),
+            _switch("--json", "print as JSON"),
         ),
         "augmint list\naugmint list objectives --json",
         _list,
     ),
     "doctor": Verb(
         "show versions, extras, the allocator and this machine's ceilings",
-        (Option("--quick", "without the measurements", bool, False, None, "store_true"),),
-        "augmint doctor",
+        (_switch("--quick", "without the measurements"), _JSON),
+        "augmint doctor\naugmint doctor --quick --json",
         _doctor,
     ),
 }
 
 REQUIRED = frozenset({"--out"})
-OPTIONAL_OUT = frozenset({"evaluate"})
+OPTIONAL_OUT = frozenset({"evaluate", "check"})
 
 
 def build_parser() -> ArgumentParser:
@@ -368,7 +446,11 @@ def build_parser() -> ArgumentParser:
     from augmint import __version__
 
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-        """Keeps the examples as they are written."""
+        """Keeps the examples as they are written; choices say more than the type of a choice."""
+
+        def _get_type_str(self, action: Action) -> str | None:
+            kind = None if action.choices else super()._get_type_str(action)
+            return None if kind is None or "<" in kind else str(kind)
 
     parser = ArgumentParser(
         prog="augmint",
@@ -384,7 +466,7 @@ def build_parser() -> ArgumentParser:
         examples = "\n".join(f"  {line}" for line in verb.examples.split("\n"))
         sub = ArgumentParser(
             description=verb.help[0].upper() + verb.help[1:] + ".",
-            epilog=f"examples:\n{examples}",
+            epilog=f"examples:\n{examples}" + (f"\n\n{verb.notes}" if verb.notes else ""),
             exit_on_error=False,
             formatter_class=Formatter,
             allow_abbrev=False,
@@ -399,6 +481,8 @@ def _add(parser: ArgumentParser, option: Option, required: bool) -> None:
     fields: dict[str, Any] = {"help": option.help}
     if option.action == "optional":
         fields |= {"nargs": "?", "type": str, "default": None}
+    elif option.action == "several":
+        fields |= {"nargs": "+", "type": str}
     elif option.action == "store_true":
         fields |= {"action": "store_true"}
     elif option.action == "append":
@@ -418,6 +502,7 @@ def _add(parser: ArgumentParser, option: Option, required: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options: Any = None
     try:
         verb, options = _parse(arguments)
         if verb is None:
@@ -429,8 +514,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         VERBS[verb].run(options)
         return 0
     except AugmintError as error:
-        print(f"augmint: {error}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
     except KeyboardInterrupt:
         print("augmint: interrupted; the same command resumes", file=sys.stderr)
         return 130
@@ -438,6 +522,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # whoever read our output has gone; Python would complain again on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename or 'a file'} ({error.strerror or error})"
+        remedy = "check the path, its permissions and the space that is left"
+        plain = UsageError("files and folders must be readable and writable", where, remedy)
+        return _told(storage_error(error, Path(getattr(options, "out", None) or ".")) or plain)
+    except MemoryError as error:
+        remedy = "make networks, images or batches smaller"
+        return _told(UsageError("the work must fit into memory", str(error) or "more", remedy))
+
+
+def _told(error: AugmintError) -> int:
+    print(f"augmint: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _parse(arguments: list[str]) -> tuple[str | None, Any]:

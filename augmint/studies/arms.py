@@ -14,9 +14,12 @@ Material = Literal["none", "curated", "raw", "shuffled", "copies", "held-back"]
 """What is added to the real images: minted (curated or not), minted with shuffled labels,
 near-copies of the real ones, or real images that the study held back."""
 
+ScoredOn = Literal["test", "held-back"]
+"""What arms are scored on: the test set, or training images held back while it stays closed."""
+
 Role = Literal["arm", "negative control", "positive control"]
 
-Need = Literal["pool", "translator", "learned"]
+Need = Literal["pool", "translator", "learned", "imbalance", "every-class"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Arm:
         needs: what must exist for it.
         pooled: the added images join the real ones, one share each by number, in place of the
             fixed share of each batch.
+        balanced: every class comes equally often, its images too. In a long-tailed study this
+            holds for every arm that adds images.
     """
 
     name: str
@@ -45,15 +50,28 @@ class Arm:
     role: Role = "arm"
     needs: Need | None = None
     pooled: bool = False
+    balanced: bool = False
 
 
 _ROWS = (
     Arm("real", "the floor", classic=False),
     Arm("classic", "the baseline of every claim"),
+    Arm(
+        "balanced",
+        "is it the classes or the images: classic with every class equally often",
+        needs="imbalance",
+        balanced=True,
+    ),
     Arm("repeat", "the null: classic with other random numbers", stream="repeat"),
     Arm("minted", "the treatment", "curated"),
     Arm("minted-raw", "does curation matter", "raw"),
-    Arm("minted-only", "coverage: classification accuracy score", "curated", real=False),
+    Arm(
+        "minted-only",
+        "coverage: classification accuracy score",
+        "curated",
+        real=False,
+        needs="every-class",
+    ),
     Arm("shuffled", "negative control: must not help", "shuffled", role="negative control"),
     Arm("copies", "about zero, and must trip the copying alarm", "copies", role="negative control"),
     Arm(
@@ -72,6 +90,8 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in _ROWS}
 
 REASONS: dict[str, str] = {
     "pool": "no real images are held back (name a number with --per-class)",
+    "imbalance": "every class has as many images (a long tail, or all images, may differ)",
+    "every-class": "minted images only fill up the rare classes of a long tail",
     "learned": "Smart Augmentation is not part of this version",
     "translator": "no translator is part of this version",
 }
@@ -79,4 +99,5 @@ REASONS: dict[str, str] = {
 BASELINE = ARMS["classic"]
 TREATMENT = ARMS["minted"]
 NULL = ARMS["repeat"]
+BALANCED = ARMS["balanced"]
 POSITIVE_CONTROL = ARMS["more-real"]

@@ -6,13 +6,13 @@ Nothing is computed here that a stage could have computed: only statistics over 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augmint.core.config import to_plain
-from augmint.studies.arms import ARMS, BASELINE, POSITIVE_CONTROL, TREATMENT
+from augmint.studies.arms import ARMS, BALANCED, BASELINE, POSITIVE_CONTROL, TREATMENT
 from augmint.studies.equivalence import real_equivalent
 from augmint.studies.statistics import Interval, holm, minimum_detectable_effect, paired_t
 from augmint.studies.verdict import (
@@ -44,6 +44,9 @@ class StudyValues:
         pilots: one value a pilot seed.
         mints, diagnoses, generators: one value a seed.
         policy: what was chosen, and the scores of all candidates.
+        grid: the treatment's values by (labelled images a class, minted ratio).
+        tuning: what was tuned; None where nothing was.
+        splits: one value a seed.
     """
 
     arms: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -53,6 +56,9 @@ class StudyValues:
     diagnoses: Sequence[Mapping[str, Any]]
     generators: Sequence[Mapping[str, Any]]
     policy: Mapping[str, Any]
+    grid: Mapping[tuple[int, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
+    splits: Sequence[Mapping[str, Any]] = ()
 
 
 def accuracies(values: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -102,11 +108,25 @@ def in_points(interval: Interval) -> dict[str, float]:
     }
 
 
-def arm_table(values: StudyValues, delta: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return every arm's scores with its comparison under Holm, and how the controls came out."""
+def arm_table(
+    values: StudyValues, delta: float, long_tail: bool = False
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return every arm's scores with its comparison under Holm, and how the controls came out.
+
+    In a long-tailed study controls are compared with `balanced`: what they add balances the
+    classes as well, which is not what they test.
+    """
     baseline = accuracies(values.arms[BASELINE.name])
+    opponents = {
+        name: BALANCED.name if long_tail and ARMS[name].role != "arm" else BASELINE.name
+        for name in values.arms
+    }
     comparisons = [
-        Comparison(name, paired_t(accuracies(seeds) - baseline), ARMS[name].role)
+        Comparison(
+            name,
+            paired_t(accuracies(seeds) - accuracies(values.arms[opponents[name]])),
+            ARMS[name].role,
+        )
         for name, seeds in values.arms.items()
         if name not in (BASELINE.name, TREATMENT.name)
     ]
@@ -120,7 +140,7 @@ def arm_table(values: StudyValues, delta: float) -> tuple[dict[str, Any], list[d
         if name in intervals:
             outcome = outcomes.get(name)
             adjusted = outcome.adjusted_p if outcome else intervals[name].p
-            against = {**in_points(intervals[name]), "p_holm": adjusted}
+            against = {**in_points(intervals[name]), "p_holm": adjusted, "arm": opponents[name]}
         rows[name] = {
             "answers": ARMS[name].answers,
             "mean": float(scores.mean()),
@@ -132,11 +152,13 @@ def arm_table(values: StudyValues, delta: float) -> tuple[dict[str, Any], list[d
             "against_classic": against,
         }
     return rows, [
-        _control(outcomes[n], intervals[n]) for n in outcomes if outcomes[n].passed is not None
+        _control(outcomes[n], intervals[n], opponents[n])
+        for n in outcomes
+        if outcomes[n].passed is not None
     ]
 
 
-def _control(outcome: Outcome, interval: Interval) -> dict[str, Any]:
+def _control(outcome: Outcome, interval: Interval, opponent: str) -> dict[str, Any]:
     expectation = (
         "must help" if outcome.role == "positive control" else "must not help by more than delta"
     )
@@ -147,7 +169,7 @@ def _control(outcome: Outcome, interval: Interval) -> dict[str, Any]:
         "passed": bool(outcome.passed),
         "text": (
             f"{expectation}: {'passed' if outcome.passed else 'FAILED'}, {row['mean']:+.2f} points "
-            f"[{row['low']:+.2f}, {row['high']:+.2f}] against classic"
+            f"[{row['low']:+.2f}, {row['high']:+.2f}] against {opponent}"
         ),
     }
 
@@ -188,7 +210,10 @@ def equivalent(values: StudyValues, labelled: int) -> dict[str, Any]:
     if not values.levels:
         return {
             "assessed": False,
-            "reason": "no learning curve was measured (presets standard and full measure it)",
+            "reason": (
+                "no learning curve was measured (presets standard and full measure it, where "
+                "every class has as many images)"
+            ),
             "images": None,
             "low": None,
             "high": None,
@@ -213,6 +238,51 @@ def equivalent(values: StudyValues, labelled: int) -> dict[str, Any]:
         ],
         "fit": to_plain(found.curve),
     }
+
+
+def grid(values: StudyValues, labelled: int, decided: float) -> list[dict[str, Any]]:
+    """Return the treatment against the baseline at every level and ratio, with Holm over them.
+
+    The cell of the study's own verdict (all labelled images, the ratio that decided) is shown
+    beside them and counted apart.
+    """
+    rows, family = [], []
+    for (n, ratio), seeds in sorted(values.grid.items()):
+        baseline = accuracies(
+            values.levels[n] if n in values.levels else values.arms[BASELINE.name]
+        )
+        interval = paired_t(accuracies(seeds) - baseline)
+        rows.append(
+            {
+                "per_class": n,
+                "ratio": ratio,
+                "baseline": 100.0 * float(baseline.mean()),
+                "treatment": 100.0 * float(accuracies(seeds).mean()),
+                **in_points(interval),
+                "decides": n == labelled and ratio == decided,
+            }
+        )
+        if not rows[-1]["decides"]:
+            family.append(rows[-1])
+    for row, adjusted in zip(family, holm([r["p"] for r in family]), strict=True):
+        row["p_holm"] = adjusted
+    return [{"p_holm": row["p"], **row} for row in rows]
+
+
+def tuning(values: StudyValues, config: StudyConfig) -> dict[str, Any] | None:
+    """Return what was tuned, over which values, and in words."""
+    if values.tuning is None:
+        return None
+    found, plan = values.tuning, config.tuning
+    axes = {"ratio": plan.ratios, "threshold": plan.thresholds, "checkpoint": plan.checkpoints}
+    tried = "; ".join(f"{name} {', '.join(map(str, v))}" for name, v in axes.items() if v)
+    chosen = ", ".join(f"{name} {value}" for name, value in found["chosen"].items())
+    text = (
+        f"{chosen}: the best of {len(found['candidates'])} combinations ({tried}) by accuracy on "
+        f"{found['validation_images']} validation images taken out of the labelled ones, over "
+        f"{plan.pilot_seeds} pilot draw{'s' if plan.pilot_seeds > 1 else ''}"
+    )
+    return {**found, "text": text}
 
 
 def distribution(values: StudyValues) -> list[dict[str, Any]]:
@@ -291,14 +361,19 @@ def curation(values: StudyValues) -> dict[str, Any]:
 def diversity(values: StudyValues) -> dict[str, Any]:
     """Return each measure within and between classes, minted beside real."""
     mean = mean_of([d["diversity"] for d in values.diagnoses])
+    return side_by_side(mean, values.diagnoses[0]["pairs"])
+
+
+def side_by_side(found: Mapping[str, Any], pairs: int) -> dict[str, Any]:
+    """Return diversity by kind and measure, minted beside real, of diversity by origin."""
     rows = {
         kind: {
-            measure: {"minted": value, "real": mean["real"].get(kind, {}).get(measure)}
+            measure: {"minted": value, "real": found["real"].get(kind, {}).get(measure)}
             for measure, value in measures.items()
         }
-        for kind, measures in mean["minted"].items()
+        for kind, measures in found["minted"].items()
     }
-    return {**rows, "pairs": values.diagnoses[0]["pairs"]}
+    return {**rows, "pairs": pairs}
 
 
 def generator_row(config: StudyConfig, values: StudyValues) -> dict[str, Any]:

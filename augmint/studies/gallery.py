@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.config import to_plain
+from augmint.core.config import build
 from augmint.core.errors import UsageError
 from augmint.core.pictures import grid, png_bytes
 from augmint.core.runs import write_atomic
 from augmint.metrics.copying import false_flag_rule, nearest
 from augmint.minting.bundle import Bundle
-from augmint.minting.curation import ClassCount
+from augmint.minting.curation import ClassCount, CurationConfig
 from augmint.minting.judge import StoredJudge
 from augmint.minting.nearness import distances
 from augmint.minting.writer import write_minted
+from augmint.studies.checkpoints import bundle_at
 from augmint.studies.materials import load_minted
 from augmint.tasks.trained import TrainedTask
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, IntArray
-    from augmint.data.table import Table
     from augmint.minting.curation import Minted
     from augmint.studies.graph import Graph, Plan
     from augmint.studies.rows import Rows
@@ -45,13 +45,14 @@ def publish(
     table = plan.table
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
     minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], plan)
+    curation = build(CurationConfig, mint.value["curation"]["curation"], "curation")
     bundle = finished_bundle(
-        made.folder / "bundle",
+        bundle_at(made.folder, mint.value["checkpoint"]["step"]),
         mint.folder / "judge.safetensors",
         np.ascontiguousarray(table.images[rows.train]),
         np.ascontiguousarray(table.images[rows.held_out]),
     )
-    bundle = replace(bundle, curation=plan.config.curation)
+    bundle = replace(bundle, curation=curation)
     anew(out / "bundle", bundle.save)
     provenance = {
         "generator": bundle.digest,
@@ -63,7 +64,7 @@ def publish(
     pictures = {
         "real": by_class(table.images, labels, rows.train),
         "minted": by_class(minted.images, minted.values["label"], np.arange(len(minted))),
-        "pairs": neighbours(minted, table, rows),
+        "pairs": neighbours(minted.images, np.ascontiguousarray(table.images[rows.train])),
         "progress": (made.folder / "progress.png").read_bytes(),
     }
     for name, content in pictures.items():
@@ -94,10 +95,12 @@ def counted(minted: Minted, curation: Mapping[str, Any], plan: Plan) -> Minted:
         copies = c["rejected"].get("copy", 0) + c["accepted"] - left
         rejected = {**c["rejected"], "copy": copies}
         counts.append(ClassCount(c["name"], c["quota"], c["drawn"], left, rejected))
-    return replace(minted, counts=tuple(counts), curation=to_plain(plan.config.curation))
+    return replace(minted, counts=tuple(counts), curation=curation["curation"])
 
 
-def finished_bundle(generator: Path, judge: Path, train: ByteArray, held_out: ByteArray) -> Bundle:
+def finished_bundle(
+    generator: Bundle, judge: Path, train: ByteArray, held_out: ByteArray
+) -> Bundle:
     """Return a generator's bundle with all that curating needs without the data.
 
     That is the judge, its features of the training images, and the distance below which an image
@@ -108,7 +111,7 @@ def finished_bundle(generator: Path, judge: Path, train: ByteArray, held_out: By
     alone = np.sort(distances(kept(held_out), features).min(1))
     _, rank = false_flag_rule(len(held_out))
     return replace(
-        Bundle.open(generator),
+        generator,
         judge=kept,
         features=features,
         copy_distance=float(alone[rank - 1]),
@@ -134,11 +137,11 @@ def by_class(images: ByteArray, labels: IntArray, rows: IntArray) -> bytes:
     return png_bytes(grid(picked, ACROSS, scale=scale_of(images.shape[-1])))
 
 
-def neighbours(minted: Minted, table: Table, rows: Rows, count: int = ACROSS) -> bytes:
-    """Return minted images, spread over the classes, above their nearest training images."""
+def neighbours(minted: ByteArray, train: ByteArray, count: int = ACROSS) -> bytes:
+    """Return minted images, spread over their order, above their nearest training images."""
+    count = min(count, len(minted))
     order = np.linspace(0, len(minted) - 1, count).astype(np.int64)
-    images = np.ascontiguousarray(minted.images[order])
-    train = np.ascontiguousarray(table.images[rows.train])
+    images = np.ascontiguousarray(minted[order])
     found, apart = nearest(images, train)
     both = np.concatenate([images, train[found]])
     captions = ["minted"] * count + [f"{d:.2f}" for d in apart]

@@ -12,12 +12,10 @@ import torch
 
 from augmint.core.runs import load_tensors, save_tensors
 from augmint.core.streams import permutation
-from augmint.data.splits import per_class
 from augmint.metrics.planted import planted_copies
 from augmint.minting.curation import Minted
 from augmint.studies.arms import Arm
-from augmint.studies.rows import Rows, labelled_per_class
-from augmint.studies.stages import read_result
+from augmint.studies.rows import Rows
 from augmint.tasks.base import Source
 
 if TYPE_CHECKING:
@@ -41,17 +39,20 @@ def real_source(table: Table, rows: IntArray, share: float = 1.0) -> Source:
     return Source(np.ascontiguousarray(table.images[rows]), values, rows, share)
 
 
-def sources_of(arm: Arm, store: Store, ratio: float, level: float = 1.0) -> list[Source]:
+def sources_of(arm: Arm, store: Store, ratio: float, fill_up: bool = False) -> list[Source]:
     """Return the training sources of an arm.
 
     Args:
         arm: a row of `ARMS`.
         store: where they come from.
         ratio: the added images' share of each batch (unless the arm pools them).
-        level: share of the labelled images a class that is trained on.
+        fill_up: added images fill up the rare classes (`evened`), whatever the ratio.
     """
-    train = level_rows(store, level)
+    train = store.rows.train
     added = MATERIALS[arm.material](store)
+    if arm.balanced or (fill_up and added is not None):
+        real = [real_source(store.table, train)] if arm.real else []
+        return evened([*real, *([] if added is None else [added])])
     if added is None:
         return [real_source(store.table, train)]
     if not arm.real:
@@ -60,19 +61,56 @@ def sources_of(arm: Arm, store: Store, ratio: float, level: float = 1.0) -> list
     return [real_source(store.table, train, 1.0 - share), replace(added, share=share)]
 
 
-def level_rows(store: Store, level: float) -> IntArray:
-    """Return the training rows at a level; a smaller level is a subset of a larger one."""
-    train, labels = store.rows.train, store.table.labels()
-    if level >= 1.0:
-        return train
-    n = max(1, round(level * labelled_per_class(store.rows, labels)))
-    return per_class(labels, train, n, store.seed, "study.level")[0]
+def evened(sources: list[Source]) -> list[Source]:
+    """Return sources, one of each class and part, from which every class comes equally often.
+
+    Of C classes each has the share 1 / C of every batch, and within a class every image, real or
+    minted, comes equally often: the share of part p in class c is `n_pc / (C · n_c)`.
+    """
+    labels = [np.asarray(s.values["label"]) for s in sources]
+    classes, totals = np.unique(np.concatenate(labels), return_counts=True)
+    parts = []
+    for c, total in zip(classes, totals, strict=True):
+        for source, of in zip(sources, labels, strict=True):
+            rows = np.flatnonzero(of == c)
+            if len(rows):
+                share = len(rows) / (len(classes) * int(total))
+                parts.append(_rows_of(source, rows, share))
+    return parts
 
 
-def describe(sources: list[Source], arm: Arm) -> str:
+def _rows_of(source: Source, rows: IntArray, share: float) -> Source:
+    values = {name: column[rows] for name, column in source.values.items()}
+    return Source(
+        np.ascontiguousarray(source.images[rows]), values, source.ids[rows], share, source.origin
+    )
+
+
+def evened_rows(labels: IntArray, rows: IntArray) -> IntArray:
+    """Return rows with those of every class repeated in turn up to the largest class's number.
+
+    Example:
+        >>> evened_rows(np.array([0, 0, 0, 1, 1]), np.arange(5)).tolist()
+        [0, 1, 2, 3, 4, 3]
+    """
+    most = int(np.unique(labels[rows], return_counts=True)[1].max())
+    return np.concatenate(
+        [np.resize(rows[labels[rows] == c], most) for c in np.unique(labels[rows])]
+    )
+
+
+def describe(sources: list[Source], arm: Arm, even: bool = False) -> str:
     """Return what an arm trains on, in words."""
-    parts = [f"{len(s)} {s.origin} images in {s.share:.0%} of each batch" for s in sources]
-    return " + ".join(parts) + (", classic policy" if arm.classic else ", no augmentation")
+    parts = [(s.origin, len(s), s.share) for s in sources]
+    if even:
+        origins = dict.fromkeys(s.origin for s in sources)
+        parts = [
+            (o, sum(n for k, n, _ in parts if k == o), sum(p for k, _, p in parts if k == o))
+            for o in origins
+        ]
+    words = " + ".join(f"{n} {o} images in {share:.0%} of each batch" for o, n, share in parts)
+    equally = ", every class equally often" if even else ""
+    return words + equally + (", classic policy" if arm.classic else ", no augmentation")
 
 
 def save_minted(minted: Minted, folder: Path) -> None:
@@ -140,12 +178,12 @@ def _copies(store: Store) -> Source:
 
 
 def _held_back(store: Store) -> Source:
-    """As many held-back real images as were minted, or all there are."""
-    if store.mint is None:
-        raise LookupError("this arm needs the stage that mints among its inputs")
-    wanted = read_result(store.mint).value["curation"]["accepted"]
-    order = permutation(store.seed, "study.more-real", len(store.rows.pool))
-    return real_source(store.table, np.sort(store.rows.pool[order[:wanted]]))
+    """As many held-back real images of each class as were minted, or all there are."""
+    wanted = np.bincount(_minted(store, "curated").values["label"])
+    pool = store.rows.pool[permutation(store.seed, "study.more-real", len(store.rows.pool))]
+    labels = store.table.labels()[pool]
+    chosen = [pool[labels == c][:n] for c, n in enumerate(wanted)]
+    return real_source(store.table, np.sort(np.concatenate(chosen)))
 
 
 MATERIALS: Mapping[str, Callable[[Store], Source | None]] = {

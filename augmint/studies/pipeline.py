@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
-from augmint.core.errors import DataError, UsageError
+from augmint.core.errors import AugmintError, DataError, UsageError, visible
 from augmint.core.machine import resolve_device, single_thread
 from augmint.core.registry import AUGMENTERS
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, blocking, check, training_rows_without
 from augmint.data.ingest import ingest
-from augmint.studies import assemble, gallery
+from augmint.studies import assemble, gallery, steps
 from augmint.studies.graph import Graph, Plan
 from augmint.studies.report.render import write_report
 from augmint.studies.rows import Rows, draw, labelled_per_class
 from augmint.studies.runner import run_stages, span
-from augmint.studies.stages import Stage, StageResult, load
+from augmint.studies.stages import Stage, StageResult, in_order, load
 from augmint.studies.steps import training_images
 from augmint.studies.study import (
     ProveOptions,
@@ -36,10 +36,14 @@ from augmint.studies.study import (
     differences,
     resolve,
 )
+from augmint.studies.tail import tail_rows
+from augmint.studies.tracked import show_study
+from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.studies.verdict import Setting
 from augmint.tasks.trained import build_network
 from augmint.training.compatibility import check_compatible
 from augmint.training.gan import train_gan
+from augmint.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from augmint.data.table import Table
@@ -53,12 +57,14 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
     started = time.time()
     config = resolve(data, options)
     device = str(resolve_device(options.device))
+    require_trackers(options.track)
     workers = options.workers or os.cpu_count() or 1
     with _study_folder(out):
         sweep(out, out / "stages" / "tables")
         earlier = _claim(out, config)
         table = ingest(config.data, out / "stages" / "tables", size=config.size, workers=workers)
         _validate(config, table)
+        same_data(out, config.data, table)
         found = check(table)
         dropped = _dropped(found, table, config)
         plan = Plan.of(config, table, dropped, device)
@@ -69,6 +75,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         run = _Runner(out / "stages", workers, options)
         _tell(
             f"{config.data}: {len(rows.train)} labelled images for training, {len(rows.test)} to test"
+            + ("" if config.scored_on == "test" else ", held back: the test set stays closed")
         )
         results = run(graph.pilots)
         if options.dry_run or not run.finished(graph.stages()):
@@ -76,14 +83,18 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         if options.dry_run:
             _tell(f"the plan, {len(graph.stages())} stages:\n{write_yaml(config)}")
             return {"plan": to_plain(config), "stages": len(graph.stages())}
-        _log_look(out, indices, earlier)
+        _log_look(out, config, indices, earlier)
         results = run(graph.stages())
         values = graph.values(results, labelled)
         report = _report(plan, values, rows, labelled, found)
         report |= _story(out, config, options, results, started, indices, earlier)
+        if report["tuning"]:
+            spent = [row["seconds"] for row in report["cost"] if row["stage"] == "tuning"]
+            report["tuning"]["seconds"] = sum(spent)
         shown = draw(table, plan.split_config(indices[0]))
         pictures = gallery.publish(out, plan, graph, results, shown)
         write_report(out, report, pictures)
+        show_study(options.track, out, report, pictures)
     return report
 
 
@@ -92,14 +103,26 @@ def rewrite_report(folder: Path) -> Path:
 
     Raises:
         UsageError: if the folder holds no finished study.
+        DataError: if its report.json is not as a study writes it.
     """
     source = folder / "report.json"
     if not source.is_file():
         raise UsageError(
             "report takes the folder of a finished study", str(folder), "run augmint prove first"
         )
-    pictures = {p.stem: p.read_bytes() for p in sorted((folder / "pictures").glob("*.png"))}
-    return write_report(folder, read_json(source), pictures)
+    found = sorted(p for p in (folder / "pictures").glob("*.png") if p.is_file())
+    pictures = {p.stem: p.read_bytes() for p in found}
+    report = read_json(source)
+    try:
+        return write_report(folder, report, pictures)
+    except (AugmintError, OSError):
+        raise
+    except Exception as error:  # a number where a list should be fails in as many ways as it can
+        raise DataError(
+            "report.json is as the study wrote it",
+            f"{source} ({type(error).__name__}: {error})",
+            "run augmint prove again: what is finished is not repeated",
+        ) from error
 
 
 # before anything is spent -------------------------------------------------------------------------
@@ -124,11 +147,14 @@ def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
         UsageError: if the folder holds another study, or one with more seeds.
     """
     path = out / "config.yaml"
-    looks = EventLog.read(out / LOOKS)
-    if path.exists():
+    looks = _looks(out / LOOKS)
+    if not looks:
+        forget_first_try(out)
+    if path.is_file():
         known = read_yaml(path)
         changed = differences(known, to_plain(config))
-        if changed and (changed != ["seeds"] or config.seeds < known["seeds"]):
+        fewer = not isinstance(known.get("seeds"), int) or config.seeds < known["seeds"]
+        if changed and (changed != ["seeds"] or fewer):
             raise UsageError(
                 "a folder holds one study; the same command resumes it",
                 f"{out}, where {', '.join(changed[:4])} differ",
@@ -136,6 +162,20 @@ def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
             )
     _deciding(looks, config.seeds)
     write_atomic(path, write_yaml(config))
+    return looks
+
+
+def _looks(path: Path) -> list[dict[str, Any]]:
+    """Return the looks that were logged; verdicts rest on them, so none is guessed at."""
+    looks = EventLog.read(path)
+    for look in looks:
+        seeds = look.get("seeds")
+        if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
+            raise DataError(
+                "every look at the test set has its seeds",
+                f"{look} in {path}",
+                "choose another --out DIR",
+            )
     return looks
 
 
@@ -214,11 +254,7 @@ def _announce(plan: Plan, graph: Graph, results: Mapping[str, StageResult], work
     found = assemble.power([p.value for p in pilots], len(graph.mints))
     training = sum(p.seconds for p in pilots) / (2 * len(pilots))
     per_step = generator_step_seconds(plan, graph)
-    costs = {
-        "generators": len(graph.generators) * config.generator.steps * per_step,
-        "minting and diagnosis": len(graph.mints) * 5 * training,
-        "arms": sum(len(a) for a in (*graph.arms.values(), *graph.levels.values())) * training,
-    }
+    costs = _costs(graph, config.generator.steps * per_step, training)
     _tell(f"classic policy chosen on validation: {policy}")
     for name, reason in plan.left_out.items():
         _tell(f"arm {name} left out: {reason}")
@@ -228,7 +264,21 @@ def _announce(plan: Plan, graph: Graph, results: Mapping[str, StageResult], work
     _tell(found["text"])
 
 
-def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
+def _costs(graph: Graph, generator: float, training: float) -> dict[str, float]:
+    """Return seconds by what they are spent on: stages counted, at a pilot's price."""
+    weights = {steps.generator: generator, steps.mint_images: 2 * training}
+    weights |= {steps.diagnosis: 3 * training, steps.arm: training}
+    names = {"generator": "generators", "mint": "minting and diagnosis", "arm": "arms"}
+    names |= {"diagnosis": "minting and diagnosis", "grid": "levels and ratios", "tuning": "tuning"}
+    costs: dict[str, float] = {}
+    for stage in in_order(graph.stages()):
+        name = names.get(stage.name.partition("-")[0])
+        if name is not None:
+            costs[name] = costs.get(name, 0.0) + weights.get(stage.function, 0.0)
+    return costs
+
+
+def generator_step_seconds(plan: Plan, graph: Graph, count: int = 8) -> float:
     """Measure one step of the study's generator, in seconds on one thread, after a warm-up."""
     config, table = graph.generators[0].config, plan.table
     rows = draw(table, plan.split_config(0)).train
@@ -241,7 +291,7 @@ def generator_step_seconds(plan: Plan, graph: Graph, steps: int = 8) -> float:
         return time.perf_counter() - start
 
     with single_thread():
-        return max(run(2 + steps) - run(2), 0.0) / steps
+        return max(run(2 + count) - run(2), 0.0) / count
 
 
 def _policy_of(graph: Graph, results: Mapping[str, StageResult]) -> str:
@@ -261,20 +311,25 @@ def _report(
     config, table = plan.config, plan.table
     n_test, classes = len(rows.test), getattr(table.schema["label"], "classes", ())
     decision = assemble.primary(values, config.delta, n_test)
-    size = config.task.seen(table.shape)
+    size, counts = config.task.seen(table.shape), values.splits[0]["train_counts"]
+    closed = config.scored_on == "held-back"
     own_test = "its own test part" if "test" in table.parts else "a fixed share held for testing"
+    name = Path(config.data).name
     setting = Setting(
         network=network_name(config),
         initialisation=f"weights {Path(config.task.weights).name}"
         if config.task.weights
         else "random initialisation",
         size=(size[1], size[2]),
-        data=f"{Path(config.data).name} ({own_test})",
+        data=name if closed else f"{name} ({own_test})",
         test_images=n_test,
-        per_class=labelled,
+        test_closed=closed,
+        per_class=labelled if config.long_tail is None else max(counts),
+        rarest=None if config.long_tail is None else labelled,
     )
-    arms, controls = assemble.arm_table(values, decision.delta)
+    arms, controls = assemble.arm_table(values, decision.delta, config.long_tail is not None)
     seeds = len(values.mints)
+    chosen = {} if values.tuning is None else values.tuning["chosen"]
     return {
         **assemble.headline(values, decision, setting),
         "title": Path(config.data).name,
@@ -282,6 +337,9 @@ def _report(
         "arms_left_out": dict(plan.left_out),
         "controls": controls,
         "per_class": assemble.per_class(values, classes),
+        "long_tail": _tail(config, values, classes, decision.delta),
+        "grid": assemble.grid(values, labelled, chosen.get("ratio", config.ratio)),
+        "tuning": assemble.tuning(values, config),
         "equivalent": assemble.equivalent(values, labelled),
         "distribution": assemble.distribution(values),
         "label_truth": [
@@ -309,7 +367,9 @@ def _report(
             "train": len(rows.train),
             "validation": len(rows.held_out),
             "pool": len(rows.pool),
-            "test": n_test,
+            "test": 0 if closed else n_test,
+            "scored_on": config.scored_on,
+            "scored": n_test,
             "dropped": len(plan.dropped),
             "digest": table.digest,
         },
@@ -321,6 +381,17 @@ def _report(
         },
         "generator": assemble.generator_row(config, values),
     }
+
+
+def _tail(
+    config: StudyConfig, values: StudyValues, classes: Sequence[str], delta: float
+) -> dict[str, Any] | None:
+    if config.long_tail is None:
+        return None
+    kept = [m["accepted_by_class"] for m in values.mints]
+    minted = [sum(row) / len(kept) for row in zip(*kept, strict=True)]
+    counts = values.splits[0]["train_counts"]
+    return tail_rows(values.arms, counts, minted, classes, config.long_tail, delta)
 
 
 def _story(
@@ -360,7 +431,7 @@ def _story(
         "command": options.command or _call(config, out, options),
         "config_yaml": write_yaml(config),
         "config_digest": fingerprint(config),
-        "test_openings": EventLog.read(out / LOOKS),
+        "test_openings": [e for e in EventLog.read(out / LOOKS) if e["kind"] == "opened"],
         "warnings": warnings,
     }
 
@@ -382,12 +453,19 @@ def network_name(config: StudyConfig) -> str:
     return network if isinstance(network, str) else str(network.get("name"))
 
 
-def _log_look(out: Path, indices: Sequence[int], earlier: Sequence[Mapping[str, Any]]) -> None:
-    """Log that the test set is opened, once for each set of repetitions."""
-    if not earlier or list(earlier[-1]["seeds"]) != list(indices):
-        EventLog(out / LOOKS).write("opened", seeds=list(indices), why="scores of all arms")
+def _log_look(
+    out: Path, config: StudyConfig, indices: Sequence[int], earlier: Sequence[Mapping[str, Any]]
+) -> None:
+    """Log that the test set is opened, or stays closed, once for each set of repetitions."""
+    if earlier and list(earlier[-1]["seeds"]) == list(indices):
+        return
+    log = EventLog(out / LOOKS)
+    if config.scored_on == "test":
+        log.write("opened", seeds=list(indices), why="scores of all arms")
+    else:
+        log.write("closed", seeds=list(indices), why="arms are scored on held-back images")
 
 
 def _tell(line: str) -> None:
     if os.environ.get("AUGMINT_QUIET") != "1":
-        print(line, flush=True)
+        print(visible(line), flush=True)

@@ -5,7 +5,7 @@ The test rows are fixed for the whole study; everything else is drawn again for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ import numpy as np
 from augmint.core.errors import UsageError
 from augmint.core.streams import derive
 from augmint.data.check import grouping
-from augmint.data.splits import per_class, stratified
+from augmint.data.splits import long_tailed, per_class, stratified
+from augmint.studies.arms import ScoredOn
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
@@ -26,6 +27,12 @@ PILOT = 1_000_000
 HELD_OUT = 2000
 """Images held out of a pool, at most."""
 
+HELD_BACK = 0.25
+"""Share of the training images that a study scores on where its test set stays closed."""
+
+MOST_HELD_BACK = 10_000
+"""And how many images that is, at most."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -36,7 +43,7 @@ class Rows:
         held_out: real images that nothing was trained on, to calibrate the copy detector and to
             score pilots: drawn from the pool, or kept back from training where there is no pool.
         pool: real images that the study pretends not to have (empty without `per_class`).
-        test: the fixed test set.
+        test: the fixed images that score: the test set, or training images held back in its place.
     """
 
     train: IntArray
@@ -66,11 +73,18 @@ class SplitConfig:
 
     Args:
         seed: of the study.
-        index: of the repetition; the test rows do not depend on it.
+        index: of the repetition; the rows that score do not depend on it.
         per_class: labelled images a class; None: all.
         test_share: of a set without a test part.
         held_out_share: of the training images, where no pool is left.
         dropped: rows never trained on (duplicates of test images).
+        scored_on: "held-back": a fixed sample of the training images scores, the same for every
+            repetition, nothing else uses it, and no test row is given out.
+        long_tail: labelled images of the first class over those of the last, which fall
+            exponentially in between; None: as many of each.
+        level: share of the labelled images that is trained on; smaller ones are subsets.
+        validation: share of the labelled images taken out of training, to score in place of the
+            test images; 0: none.
     """
 
     seed: int
@@ -79,25 +93,37 @@ class SplitConfig:
     test_share: float
     held_out_share: float
     dropped: tuple[int, ...] = ()
+    scored_on: ScoredOn = "test"
+    long_tail: float | None = None
+    level: float = 1.0
+    validation: float = 0.0
 
 
 def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
-    """Return (rows that may be trained on, fixed test rows).
+    """Return (rows that may be trained on, fixed rows that score).
 
     A set with its own test part keeps it; otherwise a stratified share becomes it, once, with the
     images of one subject, and identical images, on one side. A
-    validation part of the set is left alone: its images would count as labelled ones.
+    validation part of the set is left alone: its images would count as labelled ones. In a study
+    scored on held-back images a quarter of the rest scores, drawn once in the same way.
     """
+    groups: IntArray | None = None
+    if "test" not in table.parts or config.scored_on == "held-back":
+        groups = grouping(table)
+        groups = None if len(np.unique(groups)) == len(groups) else groups
     if "test" in table.parts:
         others = [rows for name, rows in table.parts.items() if name in ("train", "all")]
         rest, taken = np.sort(np.concatenate(others)), table.parts["test"]
     else:
-        labels, groups = table.labels(), grouping(table)
-        alone = len(np.unique(groups)) == len(groups)
-        rest, taken = stratified(
-            labels, config.test_share, config.seed, "study.test", None if alone else groups
-        )
-    return np.setdiff1d(rest, np.array(config.dropped, np.int64)), taken
+        labels, share = table.labels(), config.test_share
+        rest, taken = stratified(labels, share, config.seed, "study.test", groups)
+    rest = np.setdiff1d(rest, np.array(config.dropped, np.int64))
+    if config.scored_on == "test":
+        return rest, taken
+    share = min(HELD_BACK, MOST_HELD_BACK / len(rest))
+    of_rest = None if groups is None else groups[rest]
+    kept, scored = stratified(table.labels()[rest], share, config.seed, "study.held-back", of_rest)
+    return rest[kept], rest[scored]
 
 
 def draw(table: Table, config: SplitConfig) -> Rows:
@@ -106,6 +132,20 @@ def draw(table: Table, config: SplitConfig) -> Rows:
     Raises:
         UsageError: if a class has too few images, or none would be held back.
     """
+    rows, seed = _drawn(table, config), seed_of(config.seed, config.index)
+    labels, train = table.labels(), rows.train
+    if config.level < 1.0:
+        n = max(1, round(config.level * labelled_per_class(rows, labels)))
+        train = per_class(labels, train, n, seed, "study.level")[0]
+    if not config.validation:
+        return replace(rows, train=train)
+    groups = None if table.groups is None else table.groups[train]
+    share = config.validation
+    fit, scored = stratified(labels[train], share, seed, "study.validation", groups)
+    return replace(rows, train=train[fit], test=train[scored])
+
+
+def _drawn(table: Table, config: SplitConfig) -> Rows:
     allowed, test = test_rows(table, config)
     labels, seed = table.labels(), seed_of(config.seed, config.index)
     if config.per_class is None:
@@ -114,6 +154,9 @@ def draw(table: Table, config: SplitConfig) -> Rows:
         rest, held = stratified(labels[allowed], share, seed, "study.held-out", groups)
         return Rows(allowed[rest], allowed[held], np.zeros(0, dtype=np.int64), test)
     train, pool = per_class(labels, allowed, config.per_class, seed, "study.train")
+    if config.long_tail is not None:
+        train = long_tailed(labels, train, config.long_tail, seed)
+        pool = np.setdiff1d(allowed, train)
     if len(pool) < 4 * len(np.unique(labels[allowed])):
         raise UsageError(
             "a study with a number of images a class holds others back",
@@ -129,3 +172,8 @@ def labelled_per_class(rows: Rows, labels: IntArray) -> int:
     """Return the training images of the smallest class present."""
     counts = np.bincount(labels[rows.train])
     return int(counts[counts > 0].min())
+
+
+def class_counts(rows: Rows, labels: IntArray, classes: int) -> IntArray:
+    """Return the training images of each class, `(classes,)`."""
+    return np.bincount(labels[rows.train], minlength=classes)

@@ -20,12 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from augmint.core.errors import InterruptedRunError, UsageError, nearest
+from augmint.core.errors import InterruptedRunError, UsageError, nearest, visible
+from augmint.studies.backends import BACKENDS
+from augmint.studies.pact import GRACE
 from augmint.studies.stages import Job, Stage, StageResult, in_order, job, load
-from augmint.studies.workers import BACKENDS, Outcome, Pool, Wave, end_local, local_pids
-
-GRACE = 20.0
-"""Seconds that workers have, once stopped, to write a checkpoint before they are killed."""
+from augmint.studies.workers import Outcome, Pool, Wave, end_local, local_pids
 
 _LOST_IN_A_ROW = 3  # pools of workers lost without one stage finished in between
 
@@ -60,8 +59,9 @@ def run_stages(
         Results by stage name: of `stages`, and of what they build on where that is committed.
 
     Raises:
-        UsageError: for an unknown backend, fewer than 1 worker, stages that share a name, or
-            workers that were killed again and again.
+        UsageError: for an unknown backend, fewer than 1 worker, stages that share a name, workers
+            that were killed again and again, a cluster that cannot be reached or whose workers
+            do not see `root`, and a disk that is full or closed.
         InterruptedRunError: after Ctrl-C or SIGTERM; what is finished stays.
         AugmintError: the first that a stage raised.
         StageFailedError: if a stage raised anything else.
@@ -78,7 +78,8 @@ def run_stages(
         )
     root, wanted = Path(root).resolve(), list(stages)
     root.mkdir(parents=True, exist_ok=True)
-    run = _Run(in_order(wanted), root, Pool(workers, address), progress or _print)
+    say = progress or _print
+    run = _Run(in_order(wanted), root, Pool(workers, address, root, say), say)
     run.plan(wanted)
     if run.pending:
         chosen = BACKENDS[backend]
@@ -263,4 +264,4 @@ def span(seconds: float) -> str:
 
 def _print(line: str) -> None:
     if os.environ.get("AUGMINT_QUIET") != "1":
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)

@@ -207,11 +207,12 @@ def read_result(folder: Path, key: str | None = None) -> StageResult:
         whole = fingerprint(record["stage"]) == record["sha256"]
         stage = record["stage"]
         whole = whole and key in (None, stage["key"]) and _listing_holds(folder, stage["files"])
-    except (KeyError, TypeError, OSError, ValueError):
+        result = StageResult(folder, stage["value"], float(stage["seconds"]))
+    except (KeyError, TypeError, OSError, ValueError, AttributeError):
         whole = False
     if not whole:
         raise DataError("a stage's result must be whole", str(folder), "run the study again")
-    return StageResult(folder, stage["value"], float(stage["seconds"]))
+    return result
 
 
 def _files(folder: Path) -> list[Path]:

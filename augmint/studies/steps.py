@@ -8,6 +8,7 @@ arrays go into `folder`.
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from augmint.core.config import to_plain
 from augmint.core.pictures import png_bytes
 from augmint.core.pictures import rows as rows_of_pictures
 from augmint.core.registry import METRICS, Spec
-from augmint.core.runs import write_atomic
+from augmint.core.runs import save_tensors, write_atomic
 from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
 from augmint.data.table import Table
@@ -30,17 +31,21 @@ from augmint.metrics.labels import label_truth
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig, Minted, mint
 from augmint.studies.arms import ARMS, BASELINE, NULL
+from augmint.studies.checkpoints import bundle_at, checkpoint_of
 from augmint.studies.materials import (
     Store,
     describe,
+    evened,
+    evened_rows,
     load_minted,
     real_source,
     save_minted,
     sources_of,
     subset,
 )
-from augmint.studies.rows import Rows, SplitConfig, draw, labelled_per_class
+from augmint.studies.rows import Rows, SplitConfig, class_counts, draw, labelled_per_class
 from augmint.studies.stages import read_result
+from augmint.studies.tuning import CheckpointRule, Combination
 from augmint.tasks.base import RealRows, Source, TaskConfig
 from augmint.tasks.classification import ClassificationTask
 from augmint.training.config import GanConfig
@@ -72,12 +77,14 @@ def split(config: SplitConfig, inputs: Inputs, folder: Path, work: Path) -> Valu
     table = Table.open(inputs["table"])
     rows = draw(table, config)
     rows.save(folder / "rows.npz")
+    labels = table.labels()
     return {
         "train": len(rows.train),
         "held_out": len(rows.held_out),
         "pool": len(rows.pool),
         "test": len(rows.test),
-        "train_per_class": labelled_per_class(rows, table.labels()),
+        "train_per_class": labelled_per_class(rows, labels),
+        "train_counts": class_counts(rows, labels, table.schema["label"].width).tolist(),
     }
 
 
@@ -90,12 +97,15 @@ class TrainingConfig:
         seed: of the repetition.
         policy: the classic policy; None: the one that the input "policy" chose.
         device: where it runs.
+        long_tail: classes differ in number by design: what is added fills up the rare ones,
+            judges see every class equally often, policies are compared by balanced accuracy.
     """
 
     task: TaskConfig
     seed: int
     policy: Spec | None = None
     device: str = "cpu"
+    long_tail: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,8 @@ def policy(config: PolicyConfig, inputs: Inputs, folder: Path, work: Path) -> Va
     ):
         training = replace(config.training, seed=derive(config.training.seed, f"fold.{i}"))
         trained = _train(training, table, [real_source(table, fit)])
-        scores.append(TASK.score(trained, RealRows.of(table, held)).accuracy)
+        found = TASK.score(trained, RealRows.of(table, held))
+        scores.append(found.balanced_accuracy if training.long_tail else found.accuracy)
     return {"policy": config.training.policy, "scores": scores}
 
 
@@ -147,24 +158,25 @@ class ArmConfig:
     Args:
         training: what all arms share.
         arm: a name of `ARMS`.
-        ratio: share of each batch that is minted.
-        level: share of the labelled images that is trained on (1: all).
+        ratio: share of each batch that is minted, where the input "tuned" chose none.
     """
 
     training: TrainingConfig
     arm: str
     ratio: float
-    level: float = 1.0
 
 
 def arm(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train the user's network on an arm's images and score it on the fixed test set."""
     store = _store(inputs, config.training.seed)
-    sources = sources_of(ARMS[config.arm], store, config.ratio, config.level)
+    ratio = tuned(inputs).get("ratio", config.ratio)
+    row, fill_up = ARMS[config.arm], config.training.long_tail
+    sources = sources_of(row, store, ratio, fill_up)
     config = replace(config, training=_chosen(config.training, inputs))
     value = _train_and_score(config, store.table, store.rows.test, sources, folder)
     real = sum(len(s) for s in sources if s.origin == "real")
-    value["training"] = describe(sources, ARMS[config.arm])
+    even = row.balanced or (fill_up and row.material != "none")
+    value["training"] = describe(sources, row, even)
     value["real_per_class"] = real / len(_classes(store.table, store.rows.train))
     return value
 
@@ -187,23 +199,43 @@ def pilot(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """The generator of one repetition."""
+    """The generator of one repetition.
+
+    Args:
+        gan: what is trained.
+        seed: of the training.
+        device: where it runs.
+        even: rare classes' images are repeated up to the largest class's number.
+        snapshots: shares of the steps after which the averaged weights are kept as well.
+    """
 
     gan: GanConfig
     seed: int
     device: str = "cpu"
+    even: bool = False
+    snapshots: tuple[float, ...] = ()
 
 
 def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train the conditional generator on the training images and keep it as a bundle."""
     table, rows = _opened(inputs)
     data = training_images(table, rows.train)
-    training = GanTraining(config.gan, data, table.schema, config.seed, work / "gan", config.device)
-    trained = training.run(
-        progress=False,
-        on_sample=lambda step, images: keep_sample(work, step, images),
-        sample_interval=-(-config.gan.steps // SAMPLES),
+    shown = training_images(table, evened_rows(table.labels(), rows.train)) if config.even else data
+    training = GanTraining(
+        config.gan, shown, table.schema, config.seed, work / "gan", config.device
     )
+    interval = -(-config.gan.steps // SAMPLES)
+
+    def keep(step: int, images: Tensor) -> None:
+        keep_sample(work, step, images)
+        # a share of the steps is reached at the first sample at or after it
+        if any(0 <= step - s * config.gan.steps < interval for s in config.snapshots):
+            save_tensors(work / f"snapshot-{step:08d}.safetensors", _weights(training), {})
+
+    trained = training.run(progress=False, on_sample=keep, sample_interval=interval)
+    for path in sorted(work.glob("snapshot-*.safetensors")):
+        if int(path.stem.partition("-")[2]) < trained.step:
+            shutil.copyfile(path, folder / path.name)
     keep_sample(work, trained.step, training.sample())
     write_atomic(folder / "progress.png", progress_picture(work))
     missing = {"judge": "trained when images are minted", "features": "kept with the judge"}
@@ -216,6 +248,11 @@ def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path)
         "logs": trained.logs,
         "parameters": sum(p.numel() for p in trained.generator.parameters()),
     }
+
+
+def _weights(training: GanTraining) -> dict[str, Tensor]:
+    state = training.average.module.state_dict()
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
 def training_images(table: Table, rows: IntArray) -> TrainingImages:
@@ -245,11 +282,13 @@ class MintConfig:
     """Minted images of one repetition.
 
     Args:
-        curation: what an image must pass.
+        curation: what an image must pass; the input "tuned" may give another threshold.
         training: of the judge that curates.
-        per_class: images wanted.
+        per_class: images wanted; in a long-tailed study each class gets what it lacks of the
+            largest class's number.
         raw: also mint as many without curation.
         seed: of the draws.
+        checkpoint: which weights mint, where the input "tuned" chose none.
     """
 
     curation: CurationConfig
@@ -257,18 +296,24 @@ class MintConfig:
     per_class: int
     raw: bool
     seed: int
+    checkpoint: CheckpointRule = "last"
 
 
 def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Mint, curate by a judge trained on the training images, and look for copies."""
     table, rows = _opened(inputs)
-    bundle = Bundle.open(inputs["generator"] / "bundle")
-    sampler = bundle.sampler(config.training.device)
-    quotas = dict.fromkeys(_classes(table, rows.train), config.per_class)
+    found = tuned(inputs)
+    curation = replace(config.curation, threshold=found.get("threshold", config.curation.threshold))
     training = _chosen(config.training, inputs)
-    judge = _train(training, table, [real_source(table, rows.train)])
+    judge = _judge(training, table, rows.train)
     judge.save(folder / "judge.safetensors")
-    minted = mint(sampler, judge, table.schema, quotas, config.curation, config.seed, False)
+    rule = found.get("checkpoint", config.checkpoint)
+    real = RealRows.of(table, rows.train)
+    device = config.training.device
+    step, kids = checkpoint_of(rule, inputs["generator"], judge, real, config.seed, device)
+    sampler = bundle_at(inputs["generator"], step).sampler(device)
+    quotas = quotas_of(class_counts(rows, table.labels(), table.schema["label"].width), config)
+    minted = mint(sampler, judge, table.schema, quotas, curation, config.seed, False)
     report = assess(
         table.images[rows.train],
         table.images[rows.held_out],
@@ -279,13 +324,27 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     kept = np.setdiff1d(np.arange(len(minted)), np.array(report.flagged, np.int64))
     save_minted(subset(minted, kept), folder / "curated")
     if config.raw:
-        raw = mint(sampler, None, table.schema, quotas, config.curation, config.seed, False)
+        raw = mint(sampler, None, table.schema, quotas, curation, config.seed, False)
         save_minted(raw, folder / "raw")
     counts = minted.summary()
     counts["accepted"] = len(kept)
     counts["rejected"]["copy"] = len(report.flagged)
-    counts["threshold"] = config.curation.threshold
-    return {"curation": counts, "copying": copying_row(report)}
+    counts["threshold"] = curation.threshold
+    width = table.schema["label"].width
+    return {
+        "curation": counts,
+        "copying": copying_row(report),
+        "checkpoint": {"rule": rule, "step": step, "kid": kids},
+        "accepted_by_class": np.bincount(minted.values["label"][kept], minlength=width).tolist(),
+    }
+
+
+def quotas_of(counts: IntArray, config: MintConfig) -> dict[int, int]:
+    """Return the images wanted of each class that has training images."""
+    present = [int(c) for c in np.flatnonzero(counts)]
+    if config.training.long_tail:
+        return {c: int(counts.max() - counts[c]) for c in present if counts[c] < counts.max()}
+    return dict.fromkeys(present, config.per_class)
 
 
 def copying_row(report: CopyingReport) -> Value:
@@ -308,6 +367,30 @@ def copying_row(report: CopyingReport) -> Value:
         "p": report.excess_p,
         "text": report.text(),
     }
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """The combinations that were tried, in the order in which ties are settled."""
+
+    tried: tuple[Combination, ...]
+    pilot_seeds: int
+
+
+def tune(config: TuneConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
+    """Choose the combination with the best mean validation accuracy; the first of equals."""
+    rows = []
+    for trial in config.tried:
+        found = [
+            read_result(inputs[f"tuning-arm-{trial.label}-pilot{p}"])
+            for p in range(config.pilot_seeds)
+        ]
+        scores = [float(result.value["accuracy"]) for result in found]
+        rows.append({**to_plain(trial), "mean": float(np.mean(scores)), "scores": scores})
+    best = max(rows, key=lambda row: row["mean"])
+    counts = found[0].value["counts"]
+    chosen = {name: best[name] for name in ("ratio", "threshold", "checkpoint")}
+    return {"chosen": chosen, "candidates": rows, "validation_images": sum(counts)}
 
 
 @dataclass(frozen=True)
@@ -355,11 +438,14 @@ def _cross_fitted(
     probabilities, accuracies, per_fold = [], [], []
     for i, (fit, held) in enumerate(folds(table.labels(), rows.train, 2, config.seed)):
         training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
-        judge = _train(training, table, [real_source(table, fit)])
+        judge = _judge(training, table, fit)
         real = RealRows.of(table, held)
         accuracies.append(TASK.score(judge, real).accuracy)
         probabilities.append(judge.probabilities(minted.images))
         split = "train, cross-fitted halves"
+        if training.long_tail:  # the halves have other shares of the classes than what was minted
+            real = RealRows.of(table, _alike(table.labels(), rows.held_out, minted))
+            split = "held out, classes as in the minted images"
         per_fold.append(distances(judge, real, minted.images, split, config.seed))
     agreement = label_truth(np.mean(probabilities, axis=0), minted.values["label"])
     truth = {
@@ -370,6 +456,15 @@ def _cross_fitted(
         "n": len(minted),
     }
     return [truth], [row for pair in zip(*per_fold, strict=True) for row in flat(pair)]
+
+
+def _alike(labels: IntArray, rows: IntArray, minted: Minted) -> IntArray:
+    """Return as many of the rows as can have the minted images' shares of the classes."""
+    wanted = np.bincount(minted.values["label"], minlength=int(labels.max()) + 1)
+    there = np.bincount(labels[rows], minlength=len(wanted))
+    scale = min(1.0, float((there[wanted > 0] / wanted[wanted > 0]).min()))
+    kept = [rows[labels[rows] == c][: round(scale * n)] for c, n in enumerate(wanted)]
+    return np.sort(np.concatenate(kept))
 
 
 def distances(
@@ -441,6 +536,16 @@ def _store(inputs: Inputs, seed: int) -> Store:
 
 def _classes(table: Table, rows: IntArray) -> list[int]:
     return [int(c) for c in np.unique(table.labels()[rows])]
+
+
+def tuned(inputs: Inputs) -> Value:
+    """Return what the stage that tunes has chosen, nothing where nothing is tuned."""
+    return read_result(inputs["tuned"]).value["chosen"] if "tuned" in inputs else {}
+
+
+def _judge(training: TrainingConfig, table: Table, rows: IntArray) -> TrainedTask:
+    sources = [real_source(table, rows)]
+    return _train(training, table, evened(sources) if training.long_tail else sources)
 
 
 def _chosen(training: TrainingConfig, inputs: Inputs) -> TrainingConfig:

@@ -6,6 +6,7 @@ Later sources win: the preset, then the YAML file, then named options, then `--s
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,12 @@ from augmint.augmentation.policies import CLASSIC_POLICIES
 from augmint.core.config import build, read_yaml, to_plain, with_overrides
 from augmint.core.errors import UsageError, nearest
 from augmint.minting.curation import CurationConfig
-from augmint.studies.arms import ARMS, BASELINE, TREATMENT
+from augmint.studies.arms import ARMS, BALANCED, BASELINE, TREATMENT, ScoredOn
+from augmint.studies.tuning import CheckpointRule, TuningConfig
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
+
+_DEFAULT_ARMS = ("classic", "minted", "shuffled", "more-real")
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,21 @@ class StudyConfig:
         held_out_share: share of the training images kept to calibrate the copy detector, where
             nothing else is held back.
         levels: shares of N at which the baseline is also trained, for the learning curve.
+        ratios: minted shares at which the treatment is also tried, at N and at every level.
+        checkpoint: which of a generator's weights mint, "last" or "best-kid".
+        tuning: candidates of ratio, threshold and checkpoint, chosen on validation images.
+        long_tail: labelled images of the first class over those of the last; the first has N,
+            the others fall exponentially in the order of the classes. None: N of each.
+        scored_on: "test", or "held-back": a fixed sample of the training images scores and the
+            test set stays closed, for trying ideas.
         size: side (height, width) to which all images are resampled; None: as they are.
+        drop_duplicates: leave out training images that also stand in another part.
         seed: of the whole study.
+        pilot_seeds: repetitions that measure the spread before anything costly is trained.
     """
 
     data: str
-    arms: tuple[str, ...] = ("classic", "minted", "shuffled", "more-real")
+    arms: tuple[str, ...] = _DEFAULT_ARMS
     seeds: int = 3
     per_class: int | None = None
     delta: float | None = None
@@ -78,6 +91,10 @@ class StudyConfig:
     test_share: float = 0.5
     held_out_share: float = 0.15
     levels: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
+    checkpoint: CheckpointRule = "last"
+    long_tail: float | None = None
+    scored_on: ScoredOn = "test"
     size: tuple[int, int] | None = None
     drop_duplicates: bool = False
     seed: int = 0
@@ -86,6 +103,7 @@ class StudyConfig:
     generator: GanConfig = field(default_factory=GanConfig)
     curation: CurationConfig = field(default_factory=CurationConfig)
     policy: PolicySearch = field(default_factory=PolicySearch)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
     def __post_init__(self) -> None:
         for arm in self.arms:
@@ -108,23 +126,52 @@ class StudyConfig:
                 self.per_class,
                 "pass per_class=10 (--per-class 10) or more",
             )
-        for name in (
-            "ratio",
-            "test_share",
-            "held_out_share",
-            *(f"levels[{i}]" for i in range(len(self.levels))),
-        ):
-            value = (
-                self.levels[int(name[7:-1])] if name.startswith("levels") else getattr(self, name)
-            )
+        shares = {n: getattr(self, n) for n in ("ratio", "test_share", "held_out_share")}
+        for name in ("levels", "ratios"):
+            shares |= {f"{name}[{i}]": v for i, v in enumerate(getattr(self, name))}
+        for name, value in shares.items():
             if not 0.0 < value < 1.0:
                 raise UsageError(f"{name} lies between 0 and 1", value, f"--set {name}=0.25")
+        if self.long_tail is not None:
+            self._check_tail(self.long_tail)
         if self.delta is not None and self.delta <= 0:
             raise UsageError(
                 "the smallest effect of interest is above 0 points",
                 self.delta,
                 "pass delta=0.5 (--delta 0.5)",
             )
+
+    def _check_tail(self, factor: float) -> None:
+        if self.per_class is None:
+            raise UsageError(
+                "a long tail falls from a number of images of the first class",
+                "none",
+                "pass per_class=100 (--per-class 100)",
+            )
+        if not factor > 1 or round(self.per_class / factor) >= self.per_class:
+            raise UsageError(
+                "the last class of a long tail has fewer images than the first",
+                f"factor {factor:g} of {self.per_class}",
+                "pass long_tail=50 (--long-tail 50)",
+            )
+        if BALANCED.name not in self.arms:
+            raise UsageError(
+                f"a long-tailed study has the arm {BALANCED.name}, or it credits minting with "
+                "what balancing the classes does",
+                list(self.arms),
+                f"add {BALANCED.name} to arms",
+            )
+        for name, given in (
+            ("levels", self.levels),
+            ("ratios", self.ratios),
+            ("tuning.ratios", self.tuning.ratios),
+        ):
+            if given:
+                raise UsageError(
+                    "in a long-tailed study minted images fill up the rare classes, at one level",
+                    f"{name}={list(given)}",
+                    f"--set {name}=[]",
+                )
 
     def mint_count(self, labelled_per_class: int) -> int:
         """Return the minted images a class, for `labelled_per_class` real ones."""
@@ -149,10 +196,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arms": list(ARMS),
         "seeds": 10,
         "levels": [0.125, 0.25, 0.5],
+        "ratios": [0.1, 0.25, 0.5],
         "pilot_seeds": 4,
         "task": {"steps": 2000},
         "generator": {"steps": 10000},
         "policy": {"candidates": list(CLASSIC_POLICIES), "folds": 4, "pilot_seeds": 2},
+        "tuning": {
+            "ratios": [0.1, 0.25, 0.5],
+            "thresholds": [0.5, 0.8],
+            "checkpoints": ["last", "best-kid"],
+        },
     },
 }
 
@@ -163,6 +216,10 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 """What a built-in set adds to a preset: few labels, which is the case augmint is for."""
 
 
+LONG_TAIL: dict[str, Any] = {"levels": [], "ratios": [], "tuning": {"ratios": []}}
+"""What a long tail changes in a preset, besides adding the arm that balances the classes."""
+
+
 @dataclass(frozen=True)
 class ProveOptions:
     """What a caller may say; everything not said comes from the preset."""
@@ -171,6 +228,8 @@ class ProveOptions:
     per_class: int | None = None
     seeds: int | None = None
     delta: float | None = None
+    scored_on: str | None = None
+    long_tail: float | None = None
     model: str | None = None
     weights: str | None = None
     size: str | None = None
@@ -183,6 +242,7 @@ class ProveOptions:
     settings: Sequence[str] | Mapping[str, Any] = ()
     dry_run: bool = False
     command: str = ""
+    track: Sequence[str] = ()
 
 
 def resolve(data: str, options: ProveOptions) -> StudyConfig:
@@ -196,12 +256,18 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
             "the preset is a known one", options.preset, nearest(options.preset, PRESETS)
         )
     fields = merge(PRESETS[options.preset], BUILT_IN.get(data, {}))
-    if options.config is not None:
-        fields = merge(fields, read_yaml(Path(options.config)))
+    from_file = {} if options.config is None else read_yaml(Path(options.config))
+    if _tailed(options, from_file):
+        arms = [a for a in fields.get("arms", _DEFAULT_ARMS) if a != BALANCED.name]
+        fields = merge(fields, LONG_TAIL)
+        fields["arms"] = [BASELINE.name, BALANCED.name, *(a for a in arms if a != BASELINE.name)]
+    fields = merge(fields, from_file)
     said: dict[str, Any] = {
         "per_class": options.per_class,
         "seeds": options.seeds,
         "delta": options.delta,
+        "scored_on": options.scored_on,
+        "long_tail": options.long_tail,
         "drop_duplicates": options.drop_duplicates or None,
         "size": parse_size(options.size),
         "task": {
@@ -215,9 +281,20 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     complete = build(StudyConfig, fields, where="study")
     # over the complete fields, so that one field of a variant given by name can be set alone
     overridden = with_overrides(to_plain(complete), as_overrides(options.settings))
-    task = overridden["task"]
-    task |= {"model": _absolute(task["model"]), "weights": _absolute(task["weights"])}
-    return build(StudyConfig, overridden, where="study")
+    config = build(StudyConfig, overridden, where="study")
+    model, weights = _absolute(config.task.model), _absolute(config.task.weights)
+    task = dataclasses.replace(config.task, model=model, weights=weights)
+    return dataclasses.replace(config, task=task)
+
+
+def _tailed(options: ProveOptions, from_file: Mapping[str, Any]) -> bool:
+    """Whether a long tail is asked for, anywhere."""
+    said = {"long_tail": from_file.get("long_tail")}
+    for setting in as_overrides(options.settings):
+        name, _, value = setting.partition("=")
+        if name == "long_tail":
+            said["long_tail"] = None if value in ("null", "None", "none", "") else value
+    return options.long_tail is not None or said["long_tail"] is not None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +333,7 @@ def parse_size(text: str | None) -> list[int] | None:
     if text is None:
         return None
     sides = str(text).lower().split("x")
-    if not all(s.isdigit() and int(s) > 0 for s in sides) or len(sides) > 2:
+    if not all(re.fullmatch("0*[1-9][0-9]{0,5}", s) for s in sides) or len(sides) > 2:
         raise UsageError("a size is N or HxW in pixels", text, "pass size='48' (--size 48)")
     return [int(sides[0]), int(sides[-1])]
 

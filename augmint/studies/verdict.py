@@ -172,7 +172,9 @@ class Setting:
         size: height and width of the images that the network takes.
         data: name of the data set and of its test set ("digits, its own test split").
         test_images: how many real images decide.
-        per_class: real training images a class.
+        test_closed: they were held back from training, and the test set was not opened.
+        per_class: real training images a class; of the largest one, in a long tail.
+        rarest: real training images of the smallest class of a long tail.
         treatment: what was added ("minted images").
         baseline: what it was compared with ("classic augmentation").
     """
@@ -185,6 +187,23 @@ class Setting:
     per_class: int
     treatment: str = "minted images"
     baseline: str = "classic augmentation"
+    test_closed: bool = False
+    rarest: int | None = None
+
+    @property
+    def labelled(self) -> str:
+        """How many real images a class has, in words."""
+        return str(self.per_class) if self.rarest is None else f"{self.per_class} to {self.rarest}"
+
+    @property
+    def scored(self) -> str:
+        """What decided, in words."""
+        if self.test_closed:
+            return (
+                f"{self.test_images} held-back training images of {self.data} "
+                "(the test set was not opened)"
+            )
+        return f"the {self.test_images} real test images of {self.data}"
 
 
 _PREDICATES: Mapping[Verdict, str] = {
@@ -211,9 +230,9 @@ def sentence(decision: Decision, setting: Setting, measure: str = "accuracy") ->
     start = setting.treatment[:1].upper() + setting.treatment[1:]
     text = (
         f"{start} {_PREDICATES[decision.verdict]} {setting.network} ({setting.initialisation}, "
-        f"{width}x{height} px, {setting.per_class} real images a class)"
-        f"{_magnitude(decision)}: {measure} on the {setting.test_images} real test images of "
-        f"{setting.data} changes by {_points(interval.mean)} points against {setting.baseline} "
+        f"{width}x{height} px, {setting.labelled} real images a class)"
+        f"{_magnitude(decision)}: {measure} on {setting.scored} "
+        f"changes by {_points(interval.mean)} points against {setting.baseline} "
         f"({interval.confidence:.0%} interval {_points(interval.low)} to {_points(interval.high)}, "
         f"{interval.seeds} seeds, delta {delta * 100:.2g} points)"
     ).replace("% interval", " % interval")

@@ -1,4 +1,4 @@
-"""Where stages run: this process, local workers (loky), a Dask or a Ray cluster; through joblib.
+"""What a worker does with a stage, and the workers of this machine: this process, or loky's.
 
 A worker executes one stage at a time on one thread and returns an `Outcome`; results travel by the
 study's folder alone.
@@ -14,12 +14,13 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from augmint.core.errors import AugmintError, InterruptedRunError, UsageError
+from augmint.core.errors import AugmintError, InterruptedRunError
 from augmint.core.machine import set_allocator
 from augmint.studies.stages import Job, execute
 
@@ -38,15 +39,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pool:
-    """Where stages run: so many workers, or the cluster at an address."""
+    """Where stages run: so many workers, or the cluster at an address.
+
+    Args:
+        workers: processes.
+        address: of a cluster; None starts one here.
+        root: the study's folder of results.
+        say: takes a line for the user.
+    """
 
     workers: int = 1
     address: str | None = None
-
-    @property
-    def asked(self) -> int:
-        """Workers as joblib counts them: all of them where they are another's."""
-        return -1 if self.address else self.workers
+    root: Path = Path()
+    say: Callable[[str], None] = print
 
 
 def work(task: Job) -> Outcome:
@@ -75,11 +80,6 @@ def _one_thread() -> Iterator[None]:
     # torch's own count, and the pools of the libraries beside it (BLAS of numpy and scipy)
     with single_thread(), threadpool_limits(1):
         yield
-
-
-def _cluster_work(task: Job) -> Outcome:
-    set_allocator()
-    return work(task)
 
 
 @dataclass
@@ -153,7 +153,9 @@ Wave = Callable[[list[Job]], Generator[Outcome, None, None]]
 
 
 @contextlib.contextmanager
-def _sequential(_: Pool) -> Iterator[Wave]:
+def sequential(_: Pool) -> Iterator[Wave]:
+    """This process, one stage after the other."""
+
     def in_turn(jobs: list[Job]) -> Generator[Outcome, None, None]:
         for task in jobs:
             outcome = work(task)
@@ -165,88 +167,26 @@ def _sequential(_: Pool) -> Iterator[Wave]:
 
 
 @contextlib.contextmanager
-def _loky(pool: Pool) -> Iterator[Wave]:
+def loky(pool: Pool) -> Iterator[Wave]:
+    """Processes of this machine; one that is killed ends its pool, and the next one goes on."""
     import joblib
 
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_start_worker):
-        yield functools.partial(_parallel, workers=pool.workers, call=_local_work)
+        yield functools.partial(parallel, workers=pool.workers, call=_local_work)
 
 
-@contextlib.contextmanager
-def _dask(pool: Pool) -> Iterator[Wave]:
-    try:
-        from dask.distributed import Client  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise _missing("dask", error) from None
-    import joblib
-
-    here: dict[str, Any] = {"n_workers": pool.workers, "threads_per_worker": 1}
-    with (
-        Client(**({"address": pool.address} if pool.address else here)),
-        joblib.parallel_config(backend="dask"),
-    ):
-        yield functools.partial(_parallel, workers=pool.asked, call=_cluster_work)
-
-
-@contextlib.contextmanager
-def _ray(pool: Pool) -> Iterator[Wave]:
-    try:
-        import ray  # type: ignore[import-not-found]
-        from ray.util.joblib import register_ray  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise _missing("ray", error) from None
-    import joblib
-
-    if not ray.is_initialized():
-        ray.init(address=pool.address, num_cpus=None if pool.address else pool.workers)
-    register_ray()
-    with joblib.parallel_config(backend="ray"):
-        # Ray's pool has no generator: outcomes come at the end of a wave
-        yield functools.partial(_parallel, workers=pool.asked, call=_cluster_work, streaming=False)
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A way to run waves of jobs.
-
-    Args:
-        open: opens its pool, once for a whole study.
-        local: its workers are processes that this one started and may signal.
-        cluster: it takes an address.
-    """
-
-    open: Callable[[Pool], contextlib.AbstractContextManager[Wave]]
-    local: bool = False
-    cluster: bool = False
-
-
-BACKENDS: Mapping[str, Backend] = {
-    "sequential": Backend(_sequential),
-    "loky": Backend(_loky, local=True),
-    "dask": Backend(_dask, cluster=True),
-    "ray": Backend(_ray, cluster=True),
-}
-"""Every backend by its name."""
-
-
-def _parallel(
-    jobs: list[Job], workers: int, call: Callable[[Job], Outcome], streaming: bool = True
+def parallel(
+    jobs: list[Job], workers: int, call: Callable[[Job], Outcome], backend: Any = None
 ) -> Generator[Outcome, None, None]:
+    """Run jobs through a joblib backend (None: of the moment), and give outcomes as they come."""
     from joblib import Parallel, delayed
 
     # one stage at a time to a worker, in the order given: costly stages must not queue up
     pool = Parallel(
         n_jobs=workers,
+        backend=backend,
         batch_size=1,
         pre_dispatch="all",
-        return_as="generator_unordered" if streaming else "list",
+        return_as="generator_unordered",
     )
     yield from pool(delayed(call)(task) for task in jobs)
-
-
-def _missing(extra: str, error: ImportError) -> UsageError:
-    return UsageError(
-        f"the backend {extra} needs the extra {extra}",
-        str(error),
-        f"pip install 'augmint[{extra}]', or pass backend='loky' (--backend loky)",
-    )

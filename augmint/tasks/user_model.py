@@ -48,6 +48,25 @@ def load_user_network(
             result that is no `nn.Module`, an output of another shape, or weights that do not fit.
     """
     path, function = _split(model)
+    network = make_user_network(model, shape, outputs)
+    _probe(network, path, function, shape, outputs)  # first: lazy layers get their shapes by it
+    if weights is not None:
+        load_weights(network, Path(weights))
+    return network
+
+
+def make_user_network(model: str, shape: Shape | None, outputs: int | None) -> nn.Module:
+    """Return the network that a user's function makes, not run yet.
+
+    Args:
+        model: "file.py:function".
+        shape, outputs: what the function may ask for; None where they are not known, which is an
+            error only if it does ask.
+
+    Raises:
+        UsageError: as `load_user_network`, what a forward pass shows excepted.
+    """
+    path, function = _split(model)
     make = _function(_module(path), path, function)
     arguments = _arguments(make, path, function, shape, outputs)
     network = _guarded(lambda: make(**arguments), path, f"{function}() must return a network")
@@ -57,9 +76,6 @@ def load_user_network(
             type(network).__name__,
             "return the network",
         )
-    _probe(network, path, function, shape, outputs)  # first: lazy layers get their shapes by it
-    if weights is not None:
-        load_weights(network, Path(weights))
     return network
 
 
@@ -153,18 +169,13 @@ def _function(module: ModuleType, path: Path, name: str) -> Callable[..., Any]:
 
 
 def _arguments(
-    make: Callable[..., Any], path: Path, function: str, shape: Shape, outputs: int
+    make: Callable[..., Any],
+    path: Path,
+    function: str,
+    shape: Shape | None,
+    outputs: int | None,
 ) -> dict[str, Any]:
-    channels, height, width = shape
-    size = height if height == width else (height, width)
-    known = {
-        **dict.fromkeys(("num_classes", "outputs", "classes"), outputs),
-        **dict.fromkeys(("channels", "in_channels"), channels),
-        **dict.fromkeys(("size", "image_size"), size),
-        "height": height,
-        "width": width,
-        "shape": shape,
-    }
+    known = _known(shape, outputs)
     try:
         parameters = inspect.signature(make).parameters
     except (TypeError, ValueError):  # a callable without a signature takes nothing
@@ -181,9 +192,33 @@ def _arguments(
             raise UsageError(
                 f"{function}() in {path} takes arguments of known names",
                 name,
-                f"give it a default, or {nearest(name, known)}",
+                _asked(name) or f"give it a default, or {nearest(name, known)}",
             )
     return arguments
+
+
+def _known(shape: Shape | None, outputs: int | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if outputs is not None:
+        found |= dict.fromkeys(("num_classes", "outputs", "classes"), outputs)
+    if shape is not None:
+        channels, height, width = shape
+        size = height if height == width else (height, width)
+        found |= dict.fromkeys(("channels", "in_channels"), channels)
+        found |= dict.fromkeys(("size", "image_size"), size)
+        found |= {"height": height, "width": width, "shape": shape}
+    return found
+
+
+def _asked(name: str) -> str:
+    """Return how to say what a function asks for, if it is one of the known names."""
+    if name in _known(None, 1):
+        return "say how many outputs it has: outputs=10 (--outputs 10)"
+    return (
+        "say what it will see: shape=(3, 32, 32) (--shape 3x32x32)"
+        if name in _known((1, 1, 1), None)
+        else ""
+    )
 
 
 def _guarded(call: Callable[[], Any], path: Path, rule: str) -> Any:

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from augmint.core.errors import DataCheckError
+import pinned  # noqa: F401
+
+from augmint.core.errors import DataCheckError, InterruptedRunError
+from augmint.core.stopping import stop_event
 from augmint.studies.stages import read_result
 
 
@@ -55,6 +58,8 @@ def steps(config: dict[str, Any], inputs: dict[str, Path], folder: Path, work: P
         temporary.write_text(f"{done} {value}")
         temporary.replace(state)
         _count(config, f"step {config['seed']}")
+        if stop_event().is_set() and not config.get("deaf"):
+            raise InterruptedRunError("a stage was interrupted", done, "run it again")
         time.sleep(config["pause"])
     return {"value": value}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from augmint.core.runs import load_tensors, read_json
+from augmint.core.runs import EventLog, load_tensors, read_json
 
 if TYPE_CHECKING:
     from tests.conftest import TinyStudy
@@ -223,10 +223,15 @@ def test_an_interrupted_training_keeps_a_checkpoint_and_goes_on(
     steps = train_words.index("--steps") + 1
     words = [*train_words[:steps], "100000", *train_words[steps + 1 :]]
     runs = Runs([*words, "--out", str(folder)], quiet_environment)
-    begun = (folder / "run" / "events.jsonl").is_file
-    reached = []
+    events = folder / "run" / "events.jsonl"
+    reached: list[int] = []
+
+    def begun_again() -> bool:
+        started = [e for e in EventLog.read(events) if e["kind"] == "started"]
+        return len(started) > len(reached)
+
     for _ in range(2):
-        code, errors = runs.end(signal.SIGINT, begun, 0.7 + 2.0 * len(reached))
+        code, errors = runs.end(signal.SIGINT, begun_again, 0.7 + 2.0 * len(reached))
         assert code == 130, errors
         (line,) = errors.strip().splitlines()
         assert line.startswith("augmint: ")

@@ -163,7 +163,7 @@ def test_kill_minus_nine_and_the_same_call_finishes_the_same(tmp_path: Path, wor
     process = start(tmp_path, calls, workers)
     process.kill()
     process.communicate()
-    done = len([x for x in lines(calls) if x == "step 1"])
+    done = len([x for x in lines(calls) if x.startswith("step ")])
     found = run_stages(training(calls), tmp_path / "study", workers=2, progress=silent)
     other = run_stages(training(tmp_path / "o", 0.0), tmp_path / "other", progress=silent)
     for name in ("steps-1", "steps-2"):
@@ -215,20 +215,6 @@ def _expected(seed: int) -> int:
 def test_bad_options_are_refused(tmp_path: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         run_stages([], tmp_path, **options)
-
-
-@pytest.mark.parametrize("backend", ["dask", "ray"])
-def test_clusters_give_the_same_or_name_their_extra(tmp_path: Path, backend: str) -> None:
-    stages = [Stage(f"scores-{s}", functions.scores, {"seed": s}) for s in range(2)]
-    try:
-        __import__(backend)
-    except ImportError:
-        with pytest.raises(UsageError, match=rf"augmint\[{backend}\]"):
-            run_stages(stages, tmp_path, backend=backend, progress=silent)
-        return
-    there = run_stages(stages, tmp_path / "there", 2, backend=backend, progress=silent)
-    here = run_stages(stages, tmp_path / "here", progress=silent)
-    assert {n: r.value for n, r in there.items()} == {n: r.value for n, r in here.items()}
 
 
 def test_progress_is_quiet_when_asked(

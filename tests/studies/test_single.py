@@ -32,7 +32,8 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_train_leaves_a_bundle_a_picture_and_a_configuration(tiny_training: Path) -> None:
     names = {p.name for p in tiny_training.iterdir() if not p.name.startswith(".")}
-    assert names == {"bundle", "config.yaml", "progress.png", "run", "samples.png", "tables"}
+    files = {"config.yaml", "data.json", "progress.png", "samples.png"}
+    assert names == files | {"bundle", "run", "tables"}
     with Image.open(tiny_training / "samples.png") as picture:
         assert picture.width > 12 * 8
         assert picture.height > 10 * 8
@@ -90,9 +91,10 @@ def test_mint_evaluate_and_check_follow(
     words = ["evaluate", "digits", str(minted), "--steps", "30", "--device", "cpu"]
     assert main([*words, "--out", str(out)]) == 0
     text = capsys.readouterr().out
-    found = read_json(out / "evaluation.json")
-    assert f"label truth {found['label_truth']['value']:.1%}" in text
-    assert 0 <= found["label_truth"]["value"] <= 1
+    found = read_json(out / "evaluate.json")
+    truth = found["label_truth"][0]
+    assert f"{truth['value']:.1%} carry their label" in text
+    assert 0 <= truth["value"] <= 1
     assert {r["metric"] for r in found["distribution"]} >= {"kid", "precision", "coverage"}
     for row in found["distribution"]:
         assert (row["value"] is None) == (row["refused"] is not None)

@@ -275,7 +275,9 @@ def scores(report: Report, width: float) -> Figure | None:
     axes.set_yticks(range(len(arms)), names)
     for label, (name, _, _) in zip(axes.get_yticklabels(), arms, strict=True):
         label.set(color=INK, fontweight="bold" if name in (baseline, treatment) else "normal")
-    axes.set_xlabel(f"{report.get('metric') or 'score'}, on real test images", size=8.5)
+    held_back = (report.get("data") or {}).get("scored_on") == "held-back"
+    scored = "held-back training images" if held_back else "real test images"
+    axes.set_xlabel(f"{report.get('metric') or 'score'}, on {scored}", size=8.5)
     return figure
 
 

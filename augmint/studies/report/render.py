@@ -77,15 +77,52 @@ def render(report: Report, pictures: Pictures) -> str:
         >>> "<h1>" in page and "http" not in page.split("</head>")[1]
         True
     """
+    return _page("page.html.j2", report, pictures, {})
+
+
+def render_evaluation(report: Report, pictures: Pictures) -> str:
+    """Return a comparison of minted with real images as one self-contained HTML page.
+
+    It has the sections of a study that explain, and none that decides.
+
+    Args:
+        report: as for `render`, with `sentence` and `facts` (name to words).
+        pictures: PNG bytes by name: "real", "minted", "pairs", "flagged".
+    """
+    titles = {"verdict": "Summary", "pairs": "Nearest real images", "data": "Data"}
+    return _page("evaluation.html.j2", report, pictures, titles)
+
+
+def render_check(report: Report, pictures: Pictures) -> str:
+    """Return what the check of a data set found as one self-contained HTML page.
+
+    Args:
+        report: what `check.json` holds.
+        pictures: PNG bytes by the name of their section.
+    """
+    from augmint.studies.report.formats import visible
+
+    shown = visible(to_json(report))
+    there = {k for k, v in (shown | _as_mapping(shown.get("files"))).items() if v}
+    contents = {id: title for id, title, key in CHECKED if key is None or key in there}
+    return (
+        _environment()
+        .get_template("check.html.j2")
+        .render(r=shown, css=_css(), contents=contents, pictures=_embed(pictures, 1))
+    )
+
+
+def _page(template: str, report: Report, pictures: Pictures, titles: Mapping[str, str]) -> str:
     from augmint.studies.report.formats import visible
     from augmint.studies.report.plots import charts
 
     shown = visible(to_json(report))
     embedded = _embed(pictures)
-    contents = _contents(shown, embedded)
+    found = _contents(shown, embedded)
+    contents = found | {k: v for k, v in titles.items() if k in found}
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(template)
         .render(
             r=shown,
             css=_css(),
@@ -104,19 +141,29 @@ def render(report: Report, pictures: Pictures) -> str:
     )
 
 
-def render_recipe(result: Report, pictures: Pictures) -> str:
+def render_recipe(
+    result: Report, pictures: Pictures, files: Mapping[str, str] | None = None
+) -> str:
     """Return a recipe's result as one self-contained HTML page.
 
     Args:
         result: `recipe`, `title`, `source`, `variant`, `debug`, `metrics` (name to value),
             `expected` (name to value or words), `protocols`, `deviations`, `warnings`, `seconds`,
-            `command`, `config_yaml`, `machine`; every key is optional.
+            `command`, `config_yaml`, `machine`, `details`; every key is optional.
         pictures: PNG bytes by name, shown in their order.
+        files: texts by file name; tables (.txt) and drawings (.svg) are shown.
     """
     from augmint.studies.report.formats import visible
 
     shown = visible(to_json(result))
     embedded = _embed(pictures)
+    tables = {n: visible(text) for n, text in (files or {}).items() if n.endswith(".txt")}
+    drawings = {
+        name.removesuffix(".svg"): "data:image/svg+xml;base64,"
+        + base64.b64encode(text.encode()).decode("ascii")
+        for name, text in (files or {}).items()
+        if name.endswith(".svg")
+    }
     metrics, expected, protocols = (
         _as_mapping(shown.get(k)) for k in ("metrics", "expected", "protocols")
     )
@@ -134,6 +181,8 @@ def render_recipe(result: Report, pictures: Pictures) -> str:
     present = {
         "result": ("Result", True),
         "numbers": ("Numbers", bool(names)),
+        "tables": ("Tables", bool(tables)),
+        "drawings": ("Drawings", bool(drawings)),
         "pictures": ("Pictures", bool(embedded)),
         "deviations": ("Where it leaves its source", bool(shown.get("deviations"))),
         "repeat": ("To repeat it", _any(shown, "command", "config_yaml", "machine")),
@@ -148,6 +197,9 @@ def render_recipe(result: Report, pictures: Pictures) -> str:
             rows=rows,
             warnings=[w for w in shown.get("warnings") or [] if w not in deviations],
             has_expected=bool(expected),
+            tables=tables,
+            drawings=drawings,
+            told=_as_mapping(shown.get("details")).get("sentence"),
             pictures=embedded,
         )
     )
@@ -233,6 +285,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("arms", "Arms", ("arms", "arms_left_out")),
     ("controls", "Controls", ("controls",)),
     ("classes", "Per class", ("per_class",)),
+    ("tail", "Rare classes", ("long_tail",)),
+    ("grid", "Levels and ratios", ("grid",)),
     ("worth", "Worth in real images", ("equivalent",)),
     ("pictures", "Real and minted", ("@real", "@minted", "@progress")),
     ("pairs", "Nearest training images", ("@pairs",)),
@@ -244,11 +298,26 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cost", "Cost", ("cost", "seconds")),
     ("power", "Power", ("power",)),
     ("policy", "Choice of the classic policy", ("policy",)),
+    ("tuning", "Tuning", ("tuning",)),
     ("data", "Data and network", ("data", "network", "check")),
     ("repeat", "To repeat it", ("command", "config_yaml", "machine", "test_openings")),
     ("warnings", "Warnings", ("warnings",)),
 )
 """Sections in the page's order: id, title, and the keys (pictures with @) one of which it needs."""
+
+
+CHECKED: tuple[tuple[str, str, str | None], ...] = (
+    ("summary", "Summary", None),
+    ("across", "In two parts", "exact_across"),
+    ("near", "Nearly the same, across parts", "near_files"),
+    ("conflicts", "Under different labels", "conflicts"),
+    ("repeats", "Repeated within a part", "exact_within"),
+    ("constant", "Of one colour", "constant"),
+    ("unread", "Files not read", "quarantined"),
+    ("classes", "Images of each class", None),
+    ("repeat", "How it was done", None),
+)
+"""Sections of a check: id, title, and the key that it needs, if any."""
 
 
 def _contents(report: Report, pictures: Mapping[str, Picture]) -> dict[str, str]:
@@ -379,8 +448,9 @@ def _cost_shares(report: Report) -> list[float | None]:
     return [s / total if isinstance(s, int | float) and total > 0 else None for s in seconds]
 
 
-def _embed(pictures: Pictures) -> dict[str, Picture]:
-    made = ((str(name), _picture(content)) for name, content in pictures.items() if content)
+def _embed(pictures: Pictures, largest: int = 8) -> dict[str, Picture]:
+    named = ((str(name), content) for name, content in pictures.items() if content)
+    made = ((name, _picture(content, largest=largest)) for name, content in named)
     return {name: picture for name, picture in made if picture}
 
 

@@ -1,0 +1,389 @@
+"""`evaluate`: minted images beside real ones, with the protocols of a study and no verdict.
+
+DIR/evaluate.html   the comparison, one file    DIR/pictures/   what it shows
+DIR/evaluate.json   the same numbers
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augmint.core.errors import DataError, UsageError, nearest
+from augmint.core.machine import resolve_device
+from augmint.core.progress import Progress
+from augmint.core.runs import provenance, write_atomic
+from augmint.data.ingest import ingest
+from augmint.data.splits import folds
+from augmint.metrics.base import Protocol
+from augmint.metrics.copying import CopyingReport, assess
+from augmint.metrics.image import pairwise_diversity
+from augmint.metrics.labels import label_truth
+from augmint.studies.assemble import side_by_side
+from augmint.studies.gallery import by_class, neighbours
+from augmint.studies.graph import PAIRS
+from augmint.studies.materials import real_source
+from augmint.studies.report.render import render_evaluation, to_json
+from augmint.studies.rows import HELD_OUT
+from augmint.studies.steps import TASK, copying_row, distances, flat
+from augmint.studies.study import parse_size
+from augmint.tasks.base import RealRows, TaskConfig
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteArray, IntArray
+    from augmint.data.table import Table
+
+FEWEST = 4
+"""Images a class that judges on halves need at least."""
+
+FALSE_FLAGS = 0.005
+"""Share of honest images that the copy check may flag; a lower one misses weaker copies."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What a caller may say of an evaluation.
+
+    Args:
+        steps: optimiser steps of each of the two judges.
+        seed: of judges, halves and pairs.
+        size: side to which both sets are resampled.
+        device: where judges are trained.
+        command: what the report says to repeat it.
+    """
+
+    steps: int = 600
+    seed: int = 0
+    size: str | None = None
+    device: str = "auto"
+    command: str = ""
+
+
+def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions) -> dict[str, Any]:
+    """Compare minted with real images and return what `evaluate.json` holds.
+
+    Two judges learn from one half of the real training images each and report on the other half;
+    their answers and features give label truth and distances. The copy check is calibrated on real
+    images apart: the data set's own test or validation part, or else each half against the other.
+
+    Args:
+        real: as the data of `prove`; images marked as minted are refused.
+        minted: a folder that `mint` wrote, or any data set with the same classes.
+        out: where `evaluate.html` and `evaluate.json` go; None writes nothing.
+        options: see there.
+
+    Raises:
+        DataError, UsageError: before anything is trained.
+    """
+    started = time.monotonic()
+    pair = parse_size(options.size)
+    size = None if pair is None else (pair[0], pair[1])
+    if out is not None:
+        _writable(out)
+    with tempfile.TemporaryDirectory(prefix="augmint-") as scratch:
+        tables = [
+            ingest(data, Path(scratch) / name, size=size, workers=os.cpu_count() or 1)
+            for name, data in (("real", real), ("minted", minted))
+        ]
+        compared = _Pair(*tables)
+        found, pictures = _compared(compared, options)
+    report = {
+        **_headline(compared, found, Path(minted).name or minted),
+        **found,
+        "data": compared.described(real, minted),
+        "warnings": compared.warnings(),
+        "seconds": round(time.monotonic() - started, 3),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": options.command or f"augmint evaluate {real} {minted}",
+        "machine": provenance(),
+    }
+    report = to_json({"augmint": report["machine"]["augmint"], **report})
+    if out is not None:
+        text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomic(out / "evaluate.json", text + "\n")
+        write_atomic(out / "evaluate.html", render_evaluation(report, pictures))
+        for name, content in pictures.items():
+            write_atomic(out / "pictures" / f"{name}.png", content)
+    return report
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+    """Return an evaluation as lines for a terminal."""
+    truth = report["label_truth"][0]
+    told = [
+        report["headline"],
+        f"label truth   {truth['value']:.1%} carry their label "
+        f"(the judges are right on {truth['judge_accuracy']:.1%} of real images)",
+    ]
+    for row in report["distribution"]:
+        value = "refused: " + row["refused"] if row["refused"] else f"{row['value']:.4g}"
+        floor = "" if row["refused"] else f"  floor {row['floor']:.4g}"
+        told.append(f"{row['metric']:<13} {value}{floor}")
+    if report["distribution"]:
+        protocol = {**report["distribution"][0]["protocol"], "settings": {}}
+        told.append(f"              {Protocol(**protocol).text()}")
+    for kind in ("within", "between"):
+        for measure, pair in report["diversity"].get(kind, {}).items():
+            if measure == "ssim":
+                shown = f"minted {pair['minted']:.3f}, real {pair['real']:.3f}"
+                told.append(f"diversity     SSIM {kind} classes: {shown}")
+    told.append(f"copying       {report['copying']['text']}")
+    return [*told, *(f"warning       {w}" for w in report["warnings"])]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Real and minted images that can be compared."""
+
+    real: Table
+    minted: Table
+
+    def __post_init__(self) -> None:
+        if self.real.shape != self.minted.shape:
+            channels, height, width = self.minted.shape
+            size = f"{height}" if height == width else f"{height}x{width}"
+            raise DataError(
+                "real and minted images have one shape (channels, height, width)",
+                f"{self.real.shape} and {self.minted.shape}",
+                f"bring both to one size with size='{size}' (--size {size})"
+                if self.real.shape[0] == channels
+                else "save both with the same number of channels",
+            )
+        inside = len(self.real.origins.get("minted", ()))
+        if inside:
+            raise DataError(
+                "minted images are compared with real images alone",
+                f"{inside} of the real images are marked as minted",
+                "give the real data set first, the minted one second",
+            )
+        known = self.real.classes()
+        for name in self.minted.classes():
+            if name not in known:
+                raise DataError(
+                    "a minted class is one of the real classes", name, nearest(name, known)
+                )
+        counts = np.bincount(self.real.labels()[self.rows])
+        if len(counts) < 2 or counts[counts > 0].min() < FEWEST:
+            raise DataError(
+                f"an evaluation needs 2 classes of at least {FEWEST} real images",
+                f"{counts.tolist()} images a class",
+                "add real images",
+            )
+
+    @property
+    def rows(self) -> IntArray:
+        """The real rows that judges may learn from."""
+        parts = self.real.parts
+        found = parts.get("train", parts.get("all", np.arange(len(self.real))))
+        return np.asarray(found, np.int64)
+
+    @property
+    def labels(self) -> IntArray:
+        """The minted images' labels, as indices of the real classes."""
+        known = self.real.classes()
+        indices = np.array([known.index(n) for n in self.minted.classes()], np.int64)
+        return np.asarray(indices[self.minted.labels()], np.int64)
+
+    def apart(self) -> list[tuple[IntArray, IntArray, str]]:
+        """(searched rows, rows to calibrate with, what the latter are) of each copy check."""
+        for part in ("test", "validation"):
+            held = np.asarray(self.real.parts.get(part, ()), np.int64)
+            if "train" in self.real.parts and len(held):
+                chosen = held[np.linspace(0, len(held) - 1, min(HELD_OUT, len(held))).astype(int)]
+                return [(self.rows, np.unique(chosen), f"the real set's {part} part")]
+        halves = folds(self.real.labels(), self.rows, 2, 0)
+        return [(fit, held, "the other half of the real images") for fit, held in halves]
+
+    def described(self, real: str, minted: str) -> dict[str, Any]:
+        """Return what was compared."""
+        return {
+            "real": real,
+            "real_images": len(self.rows),
+            "minted": minted,
+            "minted_images": len(self.minted),
+            "shape": list(self.real.shape),
+            "classes": list(self.real.classes()),
+            "real_digest": self.real.digest,
+            "minted_digest": self.minted.digest,
+        }
+
+    def warnings(self) -> list[str]:
+        """Return what a reader should know before he compares numbers."""
+        told = []
+        present = {self.minted.classes()[i] for i in np.unique(self.minted.labels())}
+        missing = [name for name in self.real.classes() if name not in present]
+        if missing:
+            told.append(f"no minted image of {', '.join(missing[:5])}: distances count that too")
+        if len(self.minted.origins.get("minted", ())) < len(self.minted):
+            told.append("not every minted image is marked as minted (origin in metadata.jsonl)")
+        bad = len(self.real.quarantined) + len(self.minted.quarantined)
+        if bad:
+            told.append(f"{bad} files could not be read and are left out")
+        return told
+
+
+def _compared(pair: _Pair, options: EvaluateOptions) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return every measured section of the report, and the pictures."""
+    real, labels = pair.real, pair.labels
+    images = np.ascontiguousarray(pair.minted.images)
+    checks = pair.apart()
+    with _parts(3 + len(checks)) as done:
+        truth, distribution = _judged(pair, images, options, done)
+        copies = []
+        for fit, held, source in checks:
+            train, other = (np.ascontiguousarray(real.images[r]) for r in (fit, held))
+            alpha = max(FALSE_FLAGS, 1.0 / (len(other) + 1))
+            copies.append(
+                assess(train, other, images, seed=options.seed, alpha=alpha, held_out_source=source)
+            )
+            next(done)
+        origins = (("minted", images, labels), ("real", real.images[pair.rows], None))
+        diversity = {
+            name: pairwise_diversity(
+                np.asarray(of),
+                real.labels()[pair.rows] if given is None else given,
+                PAIRS,
+                options.seed,
+            )
+            for name, of, given in origins
+        }
+        pictures = _pictures(pair, images, copies)
+        next(done)
+    found = {
+        "label_truth": [truth],
+        "distribution": distribution,
+        "diversity": side_by_side(diversity, PAIRS),
+        "copying": pooled(copies),
+    }
+    return found, pictures
+
+
+def _judged(
+    pair: _Pair, images: ByteArray, options: EvaluateOptions, done: Iterator[None]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return label truth and distances, by judges trained on one half of the real images each."""
+    device = str(resolve_device(options.device))
+    real, labels = pair.real, pair.labels
+    config, per_fold = TaskConfig(steps=options.steps), []
+    probabilities, accuracies = [], []
+    for i, (fit, held) in enumerate(folds(real.labels(), pair.rows, 2, options.seed)):
+        sources = [real_source(real, fit)]
+        judge = TASK.train(
+            config, real.schema, real.shape, sources, "affine", options.seed + i, device
+        )
+        rest = RealRows.of(real, held)
+        accuracies.append(TASK.score(judge, rest).accuracy)
+        probabilities.append(judge.probabilities(images))
+        split = "real, cross-fitted halves"
+        per_fold.append(distances(judge, rest, images, split, options.seed))
+        next(done)
+    truth = {
+        "judge": "cross-fitted on halves of the real images",
+        "value": label_truth(np.mean(probabilities, axis=0), labels).agreement,
+        "judge_accuracy": float(np.mean(accuracies)),
+        "n": len(images),
+    }
+    return truth, [row for group in zip(*per_fold, strict=True) for row in flat(group)]
+
+
+def pooled(checks: Sequence[CopyingReport]) -> dict[str, Any]:
+    """Return copy checks of the same images against disjoint real ones as one.
+
+    An image is flagged where any check flags it; expectations add up; p is Bonferroni's; recall is
+    that of the worst check.
+    """
+    rows = [copying_row(c) for c in checks]
+    worst = min(rows, key=lambda r: r["recall"])
+    flagged = len({i for c in checks for i in c.flagged})
+    expected = sum(r["expected_flags"] for r in rows)
+    p, minted = min(1.0, min(r["p"] for r in rows) * len(rows)), rows[0]["minted"]
+    assessed = all(r["assessed"] for r in rows)
+    where = worst["source"] + (", both ways" if len(rows) > 1 else "")
+    return {
+        **worst,
+        "flagged": flagged,
+        "share": flagged / minted,
+        "expected_flags": expected,
+        "assessed": assessed,
+        "p": p,
+        "source": where,
+        "text": (
+            f"{flagged} of {minted} minted images lie suspiciously near a real one; chance alone "
+            f"would flag at most {expected:.1f} (p = {p:.2g}). The detector found "
+            f"{worst['recall']:.0%} of planted copies"
+            + ("." if assessed else ", under 95 %: copying is not assessed.")
+        ),
+    }
+
+
+def _pictures(pair: _Pair, images: ByteArray, copies: Sequence[CopyingReport]) -> dict[str, bytes]:
+    real, every = pair.real, np.arange(len(images))
+    known = np.ascontiguousarray(real.images[pair.rows])
+    pictures = {
+        "real": by_class(real.images, real.labels(), pair.rows),
+        "minted": by_class(images, pair.labels, every),
+        "pairs": neighbours(images, known),
+    }
+    flagged = list(dict.fromkeys(i for c in copies for i in c.flagged))
+    if flagged:
+        pictures["flagged"] = neighbours(images[flagged[:12]], known)
+    return pictures
+
+
+def _headline(pair: _Pair, found: Mapping[str, Any], title: str) -> dict[str, Any]:
+    """Return the summary: a title, a sentence, and the numbers to look at first."""
+    truth, copying = found["label_truth"][0], found["copying"]
+    by_name = {r["metric"]: r for r in found["distribution"] if r["value"] is not None}
+    value, accuracy = (f"{100.0 * truth[k]:.1f} %" for k in ("value", "judge_accuracy"))
+    facts = {"Label truth": value, "Judges on real images": accuracy}
+    for name, shown in (("kid", "KID (floor)"), ("coverage", "Coverage (floor)")):
+        if name in by_name:
+            facts[shown] = f"{by_name[name]['value']:.3g} ({by_name[name]['floor']:.3g})"
+    facts["Flagged as copies"] = (
+        f"{copying['flagged']} of {copying['minted']}" if copying["assessed"] else "not assessed"
+    )
+    sentence = (
+        f"Judges trained on real images recognise {value} of the minted images as what they claim "
+        f"to be; of real images they recognise {accuracy}."
+    )
+    if "kid" in by_name:
+        sentence += (
+            f" In their features the kernel distance (KID) to real images is "
+            f"{by_name['kid']['value']:.3g}, where one half of the real images is "
+            f"{by_name['kid']['floor']:.3g} from the other."
+        )
+    headline = f"{len(pair.minted)} minted images beside {len(pair.rows)} real ones"
+    return {"title": title, "headline": headline, "sentence": sentence, "facts": facts}
+
+
+@contextmanager
+def _parts(total: int) -> Iterator[Iterator[None]]:
+    """Progress over the parts of an evaluation; `next` counts one as done."""
+    with Progress(total, "evaluate", unit="parts") as progress:
+
+        def count() -> Iterator[None]:
+            while True:
+                progress.advance()
+                yield
+
+        yield count()
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "an evaluation needs a folder that it can write to",
+            f"{out} ({error.strerror})",
+            "choose another --out DIR",
+        ) from None

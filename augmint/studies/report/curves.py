@@ -1,0 +1,109 @@
+"""Drawings of their own, as SVG files: training losses and intervals of differences."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _MUTED, _RULE, _ACCENT, _BASE = "#1d2933", "#5b6975", "#d5dce2", "#0f6b8f", "#8a98a5"
+_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.8)), (0, (6, 2, 1.2, 2)), (0, (9, 3)))
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "augmint",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _RULE,
+    "xtick.color": _MUTED,
+    "ytick.color": _INK,
+}
+
+
+def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str) -> str:
+    """Return training losses over steps, on a logarithmic scale.
+
+    Args:
+        lines: mean losses of windows of steps, by network.
+        window: steps of each.
+        accent: the network that stands out.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _canvas(8.4, 4.2)
+        for i, (name, values) in enumerate(lines.items()):
+            steps = [window * (j + 1) for j in range(len(values))]
+            told = name == accent
+            axes.plot(
+                steps,
+                values,
+                color=_ACCENT if told else (_BASE, _INK)[i // len(_STYLES) % 2],
+                linestyle="-" if told else _STYLES[i % len(_STYLES)],
+                linewidth=2.4 if told else 1.3,
+                label=name,
+                zorder=4 if told else 2,
+            )
+        axes.set_yscale("log")
+        axes.grid(axis="y", color=_RULE, linewidth=0.6)
+        axes.set_xlabel("step")
+        axes.set_ylabel("training loss, mean over seeds")
+        axes.legend(frameon=False, ncols=4, fontsize=8.5, loc="lower left")
+        return _svg(figure)
+
+
+def intervals_svg(rows: Sequence[Mapping[str, Any]], delta: float, primary: str) -> str:
+    """Return differences of accuracy with their intervals, in points, one a row.
+
+    Args:
+        rows: each with `against`, `mean`, `low`, `high`.
+        delta: the smallest effect of interest, as a fraction; drawn as a band.
+        primary: the comparison that decides.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _canvas(8.4, 0.9 + 0.36 * len(rows), left=1.5)
+        axes.axvspan(-100 * delta, 100 * delta, color=_RULE, alpha=0.5, zorder=0)
+        axes.axvline(0.0, color=_INK, linewidth=1.0, zorder=1)
+        for at, row in enumerate(rows):
+            colour = _ACCENT if row["against"] == primary else _BASE
+            axes.hlines([at], [100 * row["low"]], [100 * row["high"]], color=colour, linewidth=2.2)
+            axes.scatter([100 * row["mean"]], [at], s=36, color=colour, zorder=3)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(rows)), [str(r["against"]) for r in rows])
+        axes.set_xlabel("merged minus it, in points of test accuracy; the band is ± delta")
+        return _svg(figure)
+
+
+def _canvas(width: float, height: float, left: float = 0.85) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="#ffffff")
+    bottom, edge = 0.55, 0.15
+    axes = figure.add_axes(
+        (
+            left / width,
+            bottom / height,
+            (width - left - edge) / width,
+            (height - bottom - edge) / height,
+        )
+    )
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0, which="both")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
