@@ -14,13 +14,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test long lint clean
+.PHONY: help demo test long lint docs clean
 
 help:
 	@echo "make demo   set up, then prove on real digits that minted images help, or do not"
 	@echo "make test   set up, then run the short test suite"
 	@echo "make long   set up, then run the tests that take minutes each"
 	@echo "make lint   set up, then check style and types"
+	@echo "make docs   set up, then build the documentation into site/"
 	@echo "make clean  remove the virtual environment, caches and the demo's folder"
 	@echo 'Another package index:  make demo PIP_ARGS="-i URL"'
 
@@ -38,8 +39,12 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "documentation: site/index.html"
+
 clean:
-	rm -rf $(VENV) demo build augmint.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site build augmint.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find augmint tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than what it was made from only until the next make: a changed pin sets up anew.
@@ -59,4 +64,8 @@ $(VENV)/test.stamp: $(VENV)/core.stamp
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/core.stamp
+	$(PIP) -e '.[docs]'
 	@touch $@
