@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -28,15 +29,17 @@ class Surroundings:
 
     Args:
         out: its folder; what it writes there lets the same command go on.
-        data: the data set, as `ingest` takes it.
+        data: the data set, as `ingest` takes it; empty for a recipe without data.
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
+        workers: processes that stages run in, one core each.
     """
 
     out: Path
     data: str
     seed: int
     device: str = "cpu"
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Outcome:
         pictures: by name, in the order in which they are shown.
         images_shown: real images shown to the generator's critic, repeats counted.
         warnings: what a reader must know, besides the recipe's own deviations.
+        files: texts to write beside the result, by file name; the report shows drawings (.svg) and
+            tables (.txt).
+        details: more for `result.json`, plain values; the report shows its `sentence`.
     """
 
     metrics: Mapping[str, float | None]
@@ -56,6 +62,8 @@ class Outcome:
     pictures: Mapping[str, Image] = field(default_factory=dict)
     images_shown: int = 0
     warnings: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Recipe(ABC, Generic[ConfigT]):
     """What is followed; the first is the default: the paper's text, or its released program."""
     expected: ClassVar[Mapping[str, float | str]] = {}
     """What the paper reports, by the names of `Outcome.metrics`, or in words."""
+    needs_data: ClassVar[bool] = True
     debug_data: ClassVar[str] = "digits"
     """What the debug version runs on where no data are given."""
     data_hint: ClassVar[str] = ""
@@ -99,6 +108,7 @@ def run_recipe(
     data: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Run a recipe and write `result.json`, `config.yaml`, `pictures/` and `report.html`.
 
@@ -112,6 +122,8 @@ def run_recipe(
         data: the data set; the debug version has one of its own.
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
+        workers: processes, for recipes of several stages; None: the machine's cores, or this
+            process alone in the debug version.
 
     Returns:
         What `result.json` holds: `recipe`, `variant`, `debug`, `metrics`, `expected`,
@@ -124,8 +136,10 @@ def run_recipe(
     chosen = recipe.variants[0] if variant is None else variant
     if chosen not in recipe.variants:
         raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
-    source = data or (recipe.debug_data if debug else None)
-    if source is None:
+    source = data or (recipe.debug_data if debug and recipe.needs_data else None)
+    if source is not None and not recipe.needs_data:
+        raise UsageError(f"{name} takes no data", source, "leave data out (--data)")
+    if source is None and recipe.needs_data:
         raise UsageError(
             f"{name} runs on {recipe.data_hint}",
             "no data",
@@ -147,7 +161,8 @@ def run_recipe(
             return earlier
         write_json(out / "asked.json", {"identity": identity, **asked})
         start = time.monotonic()
-        outcome = recipe.run(config, Surroundings(out, source, seed, device))
+        processes = workers or (1 if debug else os.cpu_count() or 1)
+        outcome = recipe.run(config, Surroundings(out, source or "", seed, device, processes))
         result = {
             **asked,
             "identity": identity,
@@ -159,6 +174,7 @@ def run_recipe(
             "deviations": list(recipe.deviations(chosen, debug)),
             "warnings": list(outcome.warnings),
             "images_shown": outcome.images_shown,
+            "details": dict(outcome.details),
             "seconds": round(time.monotonic() - start, 2),
             "machine": provenance(),
         }
@@ -190,6 +206,8 @@ def _write(out: Path, result: dict[str, Any], outcome: Outcome, config: Any) -> 
     pictures = {name: png_bytes(picture) for name, picture in outcome.pictures.items()}
     for name, png in pictures.items():
         write_atomic(out / "pictures" / f"{name}.png", png)
+    for name, text in outcome.files.items():
+        write_atomic(out / name, text)
     write_atomic(out / "config.yaml", write_yaml(config))
     told = [*result["deviations"], *result["warnings"]]
     shown = {
@@ -199,5 +217,5 @@ def _write(out: Path, result: dict[str, Any], outcome: Outcome, config: Any) -> 
         "config_yaml": write_yaml(config),
         "warnings": told,
     }
-    write_atomic(out / "report.html", render_recipe(shown, pictures))
+    write_atomic(out / "report.html", render_recipe(shown, pictures, outcome.files))
     write_json(out / RESULT, result)  # last: a result says that everything is there
