@@ -35,6 +35,7 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
         accent: the network that stands out.
     """
     import matplotlib
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     with matplotlib.rc_context(_SETTINGS):
         figure, axes = _canvas(8.4, 4.2)
@@ -51,6 +52,8 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
                 zorder=4 if told else 2,
             )
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis="y", color=_RULE, linewidth=0.6)
         axes.set_xlabel("step")
         axes.set_ylabel("training loss, mean over seeds")
