@@ -49,6 +49,8 @@ class GeneratorArchitecture(Architecture):
     role: ClassVar[Role] = "generator"
     bounded: ClassVar[bool] = True
     """Images cannot leave [-1, 1]; False where only training keeps them there."""
+    gives_styles: ClassVar[bool] = False
+    """The module has `styles(latent, condition)` and `synthesise(styles)`, whose chain is G."""
 
     @abstractmethod
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:

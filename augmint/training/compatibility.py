@@ -170,7 +170,7 @@ def _check_penalties(config: GanConfig, parts: Chosen) -> None:
                 f"the critic {_name(config.critic)}, which couples the samples of a batch",
                 "take a critic without batch normalisation (normalisation: spectral or none)",
             )
-        if "styles" in penalty.needs and not getattr(parts.generator, "gives_styles", False):
+        if "styles" in penalty.needs and not parts.generator.gives_styles:
             raise IncompatibleError(
                 f"the penalty {_name(spec)} needs the generator's styles",
                 f"the generator {_name(config.generator)}, which has none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +72,10 @@ class Fakes:
     images: Tensor
     aspects: AspectValues
     latent: Tensor
+    styles: Tensor | None = None
 
     def detached(self) -> Fakes:
-        """The same without a graph."""
+        """The same without a graph, and without styles."""
         return Fakes(self.images.detach(), self.aspects, self.latent.detach())
 
 
@@ -132,9 +133,15 @@ class Game:
         if purpose == "generator" and self.needs("generator", "latents"):
             latent.requires_grad_(True)
         inputs = conditioning.generator_inputs(self.context, latent, aspects)
+        styles = None
         with self._precision(self.parts.generator.bf16):
-            images = call(self.generator, *inputs)
-        return Fakes(images.float() if self.half else images, aspects, latent)
+            if purpose == "generator" and self.needs("generator", "styles"):
+                network: Any = self.generator
+                styles = call(network.styles, *inputs)
+                images = network.synthesise(styles)
+            else:
+                images = call(self.generator, *inputs)
+        return Fakes(images.float() if self.half else images, aspects, latent, styles)
 
     def augment(
         self, images: Tensor, aspects: AspectValues, purpose: str, step: int
@@ -168,7 +175,7 @@ class Game:
         networks = nn.ModuleList([self.generator, self.critic, self.heads, self.auxiliaries])
         kept = {k: v.clone() for k, v in networks.state_dict().items()}
         with scope(0, "trial"), torch.no_grad():
-            before = torch.get_rng_state()
+            before = self._global_state()
             images = self.generate(aspects, "trial", 0).images
             output = self.judge(images, aspects)
             self.parts.conditioning.critic_terms(
@@ -177,8 +184,13 @@ class Game:
             self.parts.conditioning.auxiliary_loss(
                 self.context, self.auxiliary_map, images, images, aspects, aspects
             )
-            self.stochastic = not torch.equal(before, torch.get_rng_state())
+            self.stochastic = not torch.equal(before, self._global_state())
         networks.load_state_dict(kept)
+
+    def _global_state(self) -> Tensor:
+        if self.device.type == "cuda":
+            return torch.cuda.get_rng_state(self.device)
+        return torch.get_rng_state()
 
     def _precision(self, allowed: bool) -> Any:
         if not (self.half and allowed):
@@ -186,7 +198,7 @@ class Game:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def call(network: nn.Module, images: Tensor, condition: Tensor | None) -> Any:
+def call(network: Callable[..., Any], images: Tensor, condition: Tensor | None) -> Any:
     """Call a network with its condition only where there is one."""
     return network(images) if condition is None else network(images, condition)
 

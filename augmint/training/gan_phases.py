@@ -191,6 +191,7 @@ def _generator_losses(
             fake=fakes.images,
             parameters=list(game.generator.parameters()) if "parameters" in penalty.needs else (),
             latents=fakes.latent if "latents" in penalty.needs else None,
+            styles=fakes.styles if "styles" in penalty.needs else None,
             real_output=real if "outputs" in penalty.needs else None,
             fake_output=seen.output if "outputs" in penalty.needs else None,
         )

@@ -392,11 +392,13 @@ def test_penalties_say_whether_they_couple_a_batch() -> None:
         penalty = PENALTIES.create(name)
         found = []
         for r in ROWS:
+            styles = images[1][r].flatten(1)[:, None].requires_grad_()
             context = PenaltyContext(
                 network,
                 stream(1, "penalty", 1, range(8)[r]),
                 real=images[0][r],
-                fake=images[1][r],
+                fake=styles[:, 0].tanh().view(-1, 1, 6, 6),
+                styles=styles,
                 parameters=[weight.view(6, 6)],
                 latents=images[0][r].flatten(1),
                 real_output=_rows(drawn("score", 1.0), r),
