@@ -25,6 +25,10 @@ class GanConfig:
         steps: critic updates.
         generator_rate, critic_rate, auxiliary_rate: Adam's rates.
         betas: Adam's betas for generator and critic; auxiliaries use (0.9, 0.999).
+        auxiliary_optimiser: "adam", or "nesterov", gradient descent with momentum 0.9.
+        decay_from: share of the steps after which all rates fall in a line; 1 keeps them.
+        critic_clip: bound of every weight of the critic after each step; 0 for none. With the
+            wasserstein objective this is the first WGAN.
         ema: decay of the averaged generator, which is the one that is kept.
         precision: "bf16" runs the networks that allow it under autocast.
         generator_interval: critic updates for each generator update.
@@ -53,6 +57,9 @@ class GanConfig:
     critic_rate: float = 4e-4
     auxiliary_rate: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.9)
+    auxiliary_optimiser: Literal["adam", "nesterov"] = "adam"
+    decay_from: float = 1.0
+    critic_clip: float = 0.0
     ema: float = 0.99
     precision: Literal["fp32", "bf16"] = "fp32"
     generator_interval: int = 1
@@ -65,6 +72,8 @@ class GanConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("generator_rate", "critic_rate", "auxiliary_rate"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        _require(self.critic_clip >= 0, "critic_clip", self.critic_clip, "at least 0")
+        _require(0.0 <= self.decay_from <= 1.0, "decay_from", self.decay_from, "0 to 1")
         _require(0.0 <= self.ema < 1.0, "ema", self.ema, "0 to below 1")
         _require(all(0.0 <= b < 1.0 for b in self.betas), "betas", self.betas, "0 to below 1")
         if self.simultaneous and self.generator_interval != 1:

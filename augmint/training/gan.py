@@ -39,6 +39,7 @@ from augmint.training.gan_phases import (
 from augmint.training.guard import Guard, GuardRules, batch_diversity
 from augmint.training.loop import LoopResult, run_phases
 from augmint.training.phases import Group, Phase
+from augmint.training.rates import Clip, LinearDecay, auxiliary_optimiser, lazy_rates
 from augmint.training.recorder import Recorder
 from augmint.training.state import DictPart, ModulePart, OptimiserPart, Parts
 
@@ -268,9 +269,13 @@ class GanTraining:
                 CriticPhase(game, self.batches, critic, shared),
                 GeneratorPhase(game, self.batches, generator, interval),
             ]
+        if self.config.critic_clip:
+            phases[0].after.append(Clip(game.critic_parameters, self.config.critic_clip))
         phases[-1].after.append(self.average.update)
         for phase in phases:
             phase.team = self.team
+            if self.config.decay_from < 1.0:
+                phase.after.append(LinearDecay(phase, self.config.steps, self.config.decay_from))
         return phases
 
     def _guard(self, rules: GuardRules | None) -> Guard:
@@ -306,8 +311,9 @@ class GanTraining:
             guard=self.guard,
             clock=DictPart(self.clock),
         )
-        # a longer run goes on from a shorter one: no step depends on their number
-        plan = {k: v for k, v in to_plain(self.config).items() if k != "steps"}
+        plan = to_plain(self.config)
+        if self.config.decay_from == 1.0:
+            del plan["steps"]  # a longer run goes on from a shorter one: no step depends on it
         identity = fingerprint(
             {
                 "config": plan,
@@ -389,8 +395,7 @@ def _groups(game: Game, config: GanConfig) -> dict[str, Group]:
         parameters = [p for p in network.parameters() if p.requires_grad]
         if parameters:
             full = AUXILIARY + name
-            optimiser = Adam(parameters, config.auxiliary_rate, (0.9, 0.999), fused=True)
-            groups[full] = Group(full, parameters, optimiser)
+            groups[full] = Group(full, parameters, auxiliary_optimiser(parameters, config))
     return groups
 
 
@@ -400,20 +405,3 @@ def _group(
     intervals = [p.interval for p in game.parts.penalties if p.player == name]
     rate, betas = lazy_rates(rate, config.betas, max(intervals, default=1))
     return Group(name, parameters, Adam(list(parameters), rate, betas, fused=True))
-
-
-def lazy_rates(
-    rate: float, betas: tuple[float, float], interval: int
-) -> tuple[float, tuple[float, float]]:
-    """Return Adam's rate and betas beside a penalty that comes every n steps.
-
-        c = n / (n + 1) for n > 1, else 1;    rate · c,  beta_1^c,  beta_2^c
-
-    Source: Karras et al. 2020, arXiv:1912.04958, appendix B.
-
-    Example:
-        >>> lazy_rates(1.0, (0.0, 0.25), 1)
-        (1.0, (0.0, 0.25))
-    """
-    c = interval / (interval + 1) if interval > 1 else 1.0
-    return rate * c, (betas[0] ** c, betas[1] ** c)

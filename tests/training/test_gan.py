@@ -18,8 +18,9 @@ from augmint.core.errors import IncompatibleError, InterruptedRunError, UsageErr
 from augmint.core.runs import EventLog, load_checkpoint
 from augmint.training.batches import TrainingImages
 from augmint.training.config import GanConfig
-from augmint.training.gan import GanTraining, build_generator, lazy_rates, train_gan
+from augmint.training.gan import GanTraining, build_generator, train_gan
 from augmint.training.loop import run_phase
+from augmint.training.rates import lazy_rates
 
 Make = Callable[..., GanConfig]
 
