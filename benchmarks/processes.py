@@ -26,11 +26,12 @@ from typing import Any
 from step_speed import load, processor
 from workloads import IMAGES, synthetic
 
-SHAPE = (1, 32, 32)
 GENERATOR = {"name": "dcgan-generator", "base": 8, "widths": (128, 128, 64)}
-WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
+WORKLOADS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "spectral": (
         "DCGAN 32 px, batch 64, no batch-coupled part",
+        32,
+        64,
         {
             "generator": {**GENERATOR, "normalisation": "none"},
             "critic": {"name": "dcgan-critic", "channels": 32},
@@ -38,12 +39,24 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "batch": (
         "… with batch normalisation (each process its own)",
+        32,
+        64,
         {
             "generator": GENERATOR,
             "critic": {"name": "dcgan-critic", "channels": 32, "normalisation": "batch"},
         },
     ),
+    "large": (
+        "DCGAN 64 px, batch 128, no batch-coupled part",
+        64,
+        128,
+        {
+            "generator": {"name": "dcgan-generator", "channels": 32, "normalisation": "none"},
+            "critic": {"name": "dcgan-critic", "channels": 32},
+        },
+    ),
 }
+"""Name to title, side in pixels, batch, and fields of the configuration."""
 
 
 def work(name: str, processes: int) -> None:
@@ -59,20 +72,21 @@ def work(name: str, processes: int) -> None:
     from augmint.training.gan import GanConfig, GanTraining, TrainingImages
 
     torch.set_num_threads(1)
+    _, side, batch, fields = WORKLOADS[name]
     config = GanConfig(
-        **WORKLOADS[name][1],
+        **fields,
         objective="non-saturating",
         conditioning="none",
         augment=None,
         auxiliary_augment=None,
         latent_dim=100,
-        batch=64,
+        batch=batch,
         steps=10**6,
         generator_rate=2e-4,
         critic_rate=2e-4,
         betas=(0.5, 0.999),
     )
-    data = TrainingImages(synthetic(SHAPE, 2)[0], {}, np.arange(IMAGES))
+    data = TrainingImages(synthetic((1, side, side), 2)[0], {}, np.arange(IMAGES))
     with contextlib.ExitStack() as stack:
         if processes == 1:
             training = GanTraining(config, data, Schema(()), 0)
@@ -169,10 +183,11 @@ def measure(name: str, processes: int, rounds: int, steps: int) -> str:
             for side in sides if turn % 2 == 0 else reversed(sides):
                 side.turn(steps)
         ratios = [a[0] / b[0] for a, b in zip(one.turns, several.turns, strict=True)]
+        title, _, batch, _ = WORKLOADS[name]
         cells = [
-            WORKLOADS[name][0],
-            f"{64 / one.median(0):.0f}",
-            f"{64 / several.median(0):.0f}",
+            title,
+            f"{batch / one.median(0):.0f}",
+            f"{batch / several.median(0):.0f}",
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
             f"{one.median(1) / several.median(1):.2f}",
             f"{several.median(2) * 1e3:.1f} ms, {several.median(2) / several.median(0):.1%}",
