@@ -15,7 +15,7 @@ from augmint.core.streams import derive, permutation
 from augmint.metrics.base import extract, measure_features
 from augmint.minting.bundle import Bundle
 from augmint.studies.stages import read_result
-from augmint.studies.tuning import CheckpointRule
+from augmint.studies.tuning import LAST, CheckpointRule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def checkpoint_of(
     """
     last = int(read_result(generator).value["step"])
     kept = [int(p.stem.partition("-")[2]) for p in sorted(generator.glob("snapshot-*"))]
-    if rule == "last" or not kept:
+    if rule == LAST or not kept:
         return last, {}
     rows = np.sort(permutation(seed, "checkpoint.rows", len(real))[:COMPARED])
     features = judge.feature_net("curating judge")

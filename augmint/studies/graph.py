@@ -15,7 +15,7 @@ from augmint.studies.assemble import StudyValues
 from augmint.studies.foreign import digest_of, source_files
 from augmint.studies.rows import PILOT, SplitConfig, draw, labelled_per_class, seed_of
 from augmint.studies.stages import Stage, StageResult
-from augmint.studies.tuning import Combination
+from augmint.studies.tuning import LAST, Combination
 from augmint.tasks.base import TaskConfig
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Plan:
         c, part = self.config, _draw(of)
         seed = derive(seed_of(c.seed, part.index), "generator")
         # a rule that compares weights along the way needs them kept, wherever it might be chosen
-        kept = SNAPSHOTS if "best-kid" in (c.checkpoint, *c.tuning.checkpoints) else ()
+        kept = () if {c.checkpoint, *c.tuning.checkpoints} == {LAST} else SNAPSHOTS
         even = c.long_tail is not None
         config = steps.GeneratorConfig(c.generator, seed, self.device, even, kept)
         cost = 3.0 * c.generator.steps / 1000.0

@@ -18,6 +18,9 @@ CheckpointRule = Literal["last", "best-kid"]
 """Which generator mints: the last averaged weights, or of those kept along the way the ones whose
 images have the smallest kernel distance to the training images, on the curating judge's features."""
 
+LAST: CheckpointRule = "last"
+"""The rule that compares nothing, and so needs no weights kept along the way."""
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -74,7 +77,7 @@ class TuningConfig:
         axes = (
             self.ratios or (ratio,),
             self.thresholds or (threshold,),
-            self.checkpoints or ("last",),
+            self.checkpoints or (LAST,),
         )
         for r, t, c in itertools.product(*axes):
             yield Combination(r, t, c)
