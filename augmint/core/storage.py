@@ -12,7 +12,7 @@ from pathlib import Path
 from augmint.core.errors import UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG}
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _BROKEN = {errno.EIO, errno.ENODEV, errno.ESTALE}
 
 

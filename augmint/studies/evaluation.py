@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.errors import DataError, UsageError, nearest
+from augmint.core.errors import DataError, nearest
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
 from augmint.core.runs import provenance, write_atomic
+from augmint.core.storage import storage
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds
 from augmint.metrics.base import Protocol
@@ -88,7 +89,8 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
     pair = parse_size(options.size)
     size = None if pair is None else (pair[0], pair[1])
     if out is not None:
-        _writable(out)
+        with storage(out):
+            out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="augmint-") as scratch:
         tables = [
             ingest(data, Path(scratch) / name, size=size, workers=os.cpu_count() or 1)
@@ -376,14 +378,3 @@ def _parts(total: int) -> Iterator[Iterator[None]]:
                 yield
 
         yield count()
-
-
-def _writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            "an evaluation needs a folder that it can write to",
-            f"{out} ({error.strerror})",
-            "choose another --out DIR",
-        ) from None

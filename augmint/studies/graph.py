@@ -157,12 +157,9 @@ class Plan:
         task = TaskConfig(steps=self.config.task.steps)
         return self.training(index, task)
 
-    def choice(self) -> Stage:
-        """Return the stage that chooses the classic policy by cross-validation on pilot seeds."""
-        return self._choice
-
     @cached_property
-    def _choice(self) -> Stage:
+    def choice(self) -> Stage:
+        """The stage that chooses the classic policy by cross-validation on pilot seeds."""
         search = self.config.policy
         inputs = []
         for pilot in range(search.pilot_seeds):
@@ -188,7 +185,7 @@ class Plan:
                 f"pilot-{p}",
                 steps.pilot,
                 steps.ArmConfig(self.training(PILOT + p), BASELINE.name, self.config.ratio),
-                {"split": self.split(PILOT + p), "policy": self.choice()},
+                {"split": self.split(PILOT + p), "policy": self.choice},
                 cost=2 * self.arm_cost,
             )
             for p in range(self.config.pilot_seeds)
@@ -225,18 +222,15 @@ class Plan:
         config = steps.MintConfig(curation, judge, per_class, raw, seed, checkpoint)
         inputs = {
             "split": self.split(of),
-            "policy": self.choice(),
+            "policy": self.choice,
             "generator": self.generator(of),
-            **({} if trial else self.settings()),
+            **({} if trial else self.settings),
         }
         return self.stage(name, steps.mint_images, config, inputs, 2 * self.arm_cost)
 
-    def settings(self) -> dict[str, Stage]:
-        """Return, as an input named "tuned", the stage that tunes; nothing where none does."""
-        return self._settings
-
     @cached_property
-    def _settings(self) -> dict[str, Stage]:
+    def settings(self) -> dict[str, Stage]:
+        """The stage that tunes, as an input named "tuned"; nothing where none does."""
         tuning = self.config.tuning
         if not tuning.active:
             return {}
@@ -253,7 +247,7 @@ class Plan:
             for trial in c.tuning.combinations(c.ratio, c.curation.threshold):
                 mint = self.mint(chosen, c.mint_count(self.labelled), trial)
                 config = steps.ArmConfig(self.training(chosen.index), TREATMENT.name, trial.ratio)
-                inputs = {"split": self.split(chosen), "policy": self.choice(), "mint": mint}
+                inputs = {"split": self.split(chosen), "policy": self.choice, "mint": mint}
                 name = chosen.called("arm", trial.label)
                 found[name] = self.stage(name, steps.arm, config, inputs, self.arm_cost)
         return found
@@ -262,7 +256,7 @@ class Plan:
         """Return the stage that explains a repetition."""
         seed = derive(seed_of(self.config.seed, index), "diagnosis")
         config = steps.DiagnosisConfig(self.judge(index), PAIRS, seed)
-        inputs = {"split": self.split(index), "policy": self.choice(), "mint": mint}
+        inputs = {"split": self.split(index), "policy": self.choice, "mint": mint}
         return self.stage(f"diagnosis-{index}", steps.diagnosis, config, inputs, 3 * self.arm_cost)
 
     def arm(
@@ -272,12 +266,12 @@ class Plan:
         part = _draw(of)
         given = self.config.ratio if ratio is None else ratio
         config = steps.ArmConfig(self.training(part.index), name, given)
-        inputs = {"split": self.split(of), "policy": self.choice()}
+        inputs = {"split": self.split(of), "policy": self.choice}
         added = ARMS[name].material
         if mint is not None and added in ADDS:
             inputs["mint"] = mint
         if ratio is None and added != "none":
-            inputs |= self.settings()
+            inputs |= self.settings
         label = part.called("arm", name)
         if ratio is not None:
             label = replace(part, grid=True).called("arm", name, f"{ratio:g}")
@@ -333,7 +327,7 @@ class Graph:
         }
         return cls(
             [plan.split(i) for i in indices],
-            plan.choice(),
+            plan.choice,
             plan.pilots(),
             [plan.generator(i) for i in indices],
             mints,
@@ -341,7 +335,7 @@ class Graph:
             arms,
             levels,
             plan.grid(indices, labelled, arms),
-            plan.settings().get("tuned"),
+            plan.settings.get("tuned"),
         )
 
     def stages(self) -> list[Stage]:

@@ -59,7 +59,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
     device = str(resolve_device(options.device))
     require_trackers(options.track)
     workers = options.workers or os.cpu_count() or 1
-    with _study_folder(out):
+    with lock_folder(out):
         sweep(out, out / "stages" / "tables")
         earlier = _claim(out, config)
         table = ingest(config.data, out / "stages" / "tables", size=config.size, workers=workers)
@@ -126,18 +126,6 @@ def rewrite_report(folder: Path) -> Path:
 
 
 # before anything is spent -------------------------------------------------------------------------
-
-
-def _study_folder(out: Path) -> Any:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            "a study needs a folder that it can write to",
-            f"{out} ({error.strerror})",
-            "choose another --out DIR",
-        ) from None
-    return lock_folder(out)
 
 
 def _claim(out: Path, config: StudyConfig) -> list[dict[str, Any]]:
