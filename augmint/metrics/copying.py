@@ -10,7 +10,7 @@ images are planted on every run: a detector that misses them has assessed nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +20,7 @@ from augmint.core.config import to_plain
 from augmint.core.errors import UsageError
 from augmint.core.registry import METRICS
 from augmint.core.streams import permutation
-from augmint.metrics.base import Inputs, Metric, Values, check_images, extract
+from augmint.metrics.base import Inputs, Metric, Values, extract
 from augmint.metrics.features import PixelFeatures
 from augmint.metrics.memorisation import authenticity, copying_statistic, dcr_share
 from augmint.metrics.planted import planted_copies
@@ -28,6 +28,7 @@ from augmint.metrics.planted import planted_copies
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, FloatArray, IntArray
     from augmint.metrics.base import FeatureMap
+    from augmint.metrics.registration import CopySearch, Matches
 
 __all__ = ["CopyingReport", "assess", "false_flag_rule", "nearest", "planted_copies"]
 
@@ -155,13 +156,13 @@ def assess(
     """
     from augmint.metrics.registration import CopySearch
 
+    search = CopySearch(train)
     for what, images in (("held-out", held_out), ("minted", minted)):
-        check_images(images, f"{what} images")
+        search.check(images, f"{what} images")
         if not len(images):
             raise UsageError(f"the copy check needs {what} images", 0, f"give {what} images")
     if planted < 1:
         raise UsageError("the copy check plants at least 1 image", planted, "set planted=100")
-    search = CopySearch(train)
     known = {image.tobytes() for image in train}
     fresh = np.array([image.tobytes() not in known for image in held_out])
     used = held_out[fresh]
@@ -172,12 +173,17 @@ def assess(
             "split the data again with drop_duplicates=True (--drop-duplicates)",
         )
     alpha, rank = false_flag_rule(len(used), alpha)
-    real = search(used)
+    chosen = permutation(seed, "metrics.planted-rows", len(train))[:planted]
+    copies = planted_copies(train[chosen], seed)
+    # one search: each goes through the variants of every training image, which cost the most
+    real, found, *answers = _searched(search, [used, minted, *copies.values()])
     threshold = float(np.sort(real.scores)[rank - 1])
     closest = _closest(np.flatnonzero(fresh), real.rows, real.distances, real.scores, rank + 4)
-    found = search(minted)
     flagged = np.flatnonzero(found.scores < threshold)
-    recall, copies = _planted_recall(search, train, threshold, planted, seed)
+    recall = {
+        name: float(np.mean(of.scores < threshold))
+        for name, of in zip(copies, answers, strict=True)
+    }
     net: FeatureMap = PixelFeatures() if features is None else features
     t, h, g = (extract(net, images) for images in (train, used, minted))
     return CopyingReport(
@@ -186,7 +192,7 @@ def assess(
             "held_out": len(used),
             "held_out_duplicates": int((~fresh).sum()),
             "minted": len(minted),
-            "planted": copies,
+            "planted": len(chosen) * len(copies),
         },
         held_out_source=held_out_source,
         alpha=alpha,
@@ -275,15 +281,14 @@ def _closest(
     return [(int(own[i]), int(rows[i]), float(distances[i])) for i in order]
 
 
-def _planted_recall(
-    search: Any, train: ByteArray, threshold: float, planted: int, seed: int
-) -> tuple[dict[str, float], int]:
-    rows = permutation(seed, "metrics.planted-rows", len(train))[:planted]
-    recall = {
-        name: float(np.mean(search(copies).scores < threshold))
-        for name, copies in planted_copies(train[rows], seed).items()
-    }
-    return recall, len(rows) * len(recall)
+def _searched(search: CopySearch, sets: Sequence[ByteArray]) -> list[Matches]:
+    """Return the matches of each set of images."""
+    from augmint.metrics.registration import Matches
+
+    every = search(np.concatenate(sets))
+    ends = np.cumsum([len(images) for images in sets])[:-1]
+    arrays = (np.split(a, ends) for a in (every.rows, every.distances, every.scores))
+    return [Matches(*of) for of in zip(*arrays, strict=True)]
 
 
 @METRICS.register("copying")

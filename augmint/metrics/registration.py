@@ -81,19 +81,27 @@ class CopySearch:
         self._train = _prepare(train)
         self._variants = _variants()
 
+    def check(self, images: ByteArray, what: str = "images") -> None:
+        """Refuse what cannot be searched for.
+
+        Raises:
+            UsageError: for another shape than the training images', or not uint8.
+        """
+        check_images(images, what)
+        if images.shape[1:] != self._shape:
+            raise UsageError(
+                f"{what} must have the training images' shape {self._shape}",
+                str(images.shape[1:]),
+                "resize them first",
+            )
+
     def __call__(self, images: ByteArray) -> Matches:
         """Return the matches of uint8 images `(N, C, H, W)` of the training images' shape.
 
         Raises:
             UsageError: for another shape or dtype.
         """
-        check_images(images, "images")
-        if images.shape[1:] != self._shape:
-            raise UsageError(
-                f"images must have the training images' shape {self._shape}",
-                str(images.shape[1:]),
-                "resize them first",
-            )
+        self.check(images)
         with torch.inference_mode():
             queries = _prepare(images)
             near, rows, variants = self._coarse(queries)
@@ -132,13 +140,17 @@ class CopySearch:
             own = torch.arange(start, start + count)
             for low in range(0, n, QUERY_CHUNK):
                 part = slice(low, low + QUERY_CHUNK)
-                likeness = small[part] @ bank.T
-                top, which = likeness.view(-1, len(self._variants), count).max(1)
+                likeness = (small[part] @ bank.T).view(-1, len(self._variants), count)
+                top = likeness.amax(1)
                 distances = torch.cat((best[part], 1.0 - top), 1)
                 best[part], order = distances.topk(k, dim=1, largest=False)
                 every = torch.cat((rows[part], own.expand(len(top), -1)), 1)
                 rows[part] = every.gather(1, order)
-                variants[part] = torch.cat((variants[part], which), 1).gather(1, order)
+                kept = variants[part].gather(1, order.clamp_max(k - 1))
+                # which variant it was is asked of the few that are new among the nearest
+                query, place = (order >= k).nonzero(as_tuple=True)
+                found = likeness[query, :, order[query, place] - k].argmax(1)
+                variants[part] = kept.index_put((query, place), found)
         return best.clamp_min(0.0), rows, variants
 
     def _bank(self, train: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.registry import AUGMENTERS, Spec
+from augmint.core.registry import Spec
 from augmint.core.streams import scope
 from augmint.studies.rows import Rows, SplitConfig, draw, seed_of
 from augmint.tasks.base import RealRows, TaskConfig
@@ -97,6 +97,8 @@ def train_network(
     from augmint.data.table import Table
     from augmint.merging.build import build
     from augmint.merging.network import Network
+    from augmint.studies.materials import real_source
+    from augmint.tasks.classification import ClassificationPhase
     from augmint.tasks.trained import TrainedTask
     from augmint.training.loop import run_phases
     from augmint.training.recorder import Recorder
@@ -109,7 +111,10 @@ def train_network(
     network = network.to(config.device).train()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recorder, readings = Recorder(1), _Readings(network, validation, settings, config.device)
-    phase = _phase(network, table, rows, config, seed)
+    sources = [real_source(table, rows.train)]
+    phase = ClassificationPhase.of(
+        network, settings.task(), table.schema, sources, settings.policy, seed
+    )
     phase.after.append(readings)
     start = time.process_time()
     with scope(seed, "task.dropout"):
@@ -132,34 +137,6 @@ def train_network(
 def accuracy(probabilities: FloatArray, real: RealRows) -> float:
     """Return the share of real images whose class is the most probable, the first of equals."""
     return float((probabilities.argmax(1) == np.asarray(real.values["label"])).mean())
-
-
-def _phase(network: nn.Module, table: Table, rows: Rows, config: RunConfig, seed: int) -> Any:
-    import torch
-
-    from augmint.tasks.classification import ClassificationPhase
-    from augmint.tasks.sampling import SamplingPlan
-    from augmint.training.phases import Group
-
-    settings = config.training
-    parameters = list(network.parameters())
-    optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    images = torch.from_numpy(np.ascontiguousarray(table.images[rows.train]))
-    labels = torch.from_numpy(table.labels()[rows.train])
-    return ClassificationPhase(
-        "task",
-        [Group("network", parameters, optimiser)],
-        network=network,
-        images=images.to(config.device),
-        labels=labels.to(config.device),
-        plan=SamplingPlan.make([len(rows.train)], [1.0], settings.batch, settings.steps, seed),
-        augmenter=AUGMENTERS.create(settings.policy),
-        schema=table.schema,
-        config=settings.task(),
-        seed=seed,
-    )
 
 
 @dataclass

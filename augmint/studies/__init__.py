@@ -4,6 +4,7 @@ study       the question: configuration, presets, options
 arms        what each arm trains on and what it answers       (a new arm: one row of `ARMS`)
 rows        which images a repetition may use, and for what
 steps       the stages as pure functions;  materials: where an arm's images come from
+judging     label truth and distances by judges that are blind to some real images
 graph       which stages a study has, and what each builds on
 stages      hash-named, atomically committed results;  runner, workers: who executes them
 statistics  paired t, power, Holm, bootstrap;  verdict: the decision;  equivalence: worth n images

@@ -28,14 +28,14 @@ from augmint.data.splits import folds
 from augmint.metrics.base import Protocol
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
-from augmint.metrics.labels import label_truth
 from augmint.studies.assemble import side_by_side
 from augmint.studies.gallery import by_class, neighbours
 from augmint.studies.graph import PAIRS
+from augmint.studies.judging import Judge, cross_fitted
 from augmint.studies.materials import real_source
 from augmint.studies.report.render import render_evaluation, to_json
 from augmint.studies.rows import HELD_OUT
-from augmint.studies.steps import TASK, copying_row, distances, flat
+from augmint.studies.steps import TASK, copying_row
 from augmint.studies.study import parse_size
 from augmint.tasks.base import RealRows, TaskConfig
 
@@ -274,27 +274,21 @@ def _judged(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return label truth and distances, by judges trained on one half of the real images each."""
     device = str(resolve_device(options.device))
-    real, labels = pair.real, pair.labels
-    config, per_fold = TaskConfig(steps=options.steps), []
-    probabilities, accuracies = [], []
-    for i, (fit, held) in enumerate(folds(real.labels(), pair.rows, 2, options.seed)):
-        sources = [real_source(real, fit)]
-        judge = TASK.train(
-            config, real.schema, real.shape, sources, "affine", options.seed + i, device
-        )
-        rest = RealRows.of(real, held)
-        accuracies.append(TASK.score(judge, rest).accuracy)
-        probabilities.append(judge.probabilities(images))
-        split = "real, cross-fitted halves"
-        per_fold.append(distances(judge, rest, images, split, options.seed))
-        next(done)
-    truth = {
-        "judge": "cross-fitted on halves of the real images",
-        "value": label_truth(np.mean(probabilities, axis=0), labels).agreement,
-        "judge_accuracy": float(np.mean(accuracies)),
-        "n": len(images),
-    }
-    return truth, [row for group in zip(*per_fold, strict=True) for row in flat(group)]
+    real, config = pair.real, TaskConfig(steps=options.steps)
+
+    def judges() -> Iterator[Judge]:
+        for i, (fit, held) in enumerate(folds(real.labels(), pair.rows, 2, options.seed)):
+            sources = [real_source(real, fit)]
+            network = TASK.train(
+                config, real.schema, real.shape, sources, "affine", options.seed + i, device
+            )
+            rest = RealRows.of(real, held)
+            yield Judge(network, rest, rest)
+            next(done)
+
+    split = "real, cross-fitted halves"
+    truth, distribution = cross_fitted(judges(), images, pair.labels, split, options.seed)
+    return {"judge": "cross-fitted on halves of the real images", **truth}, distribution
 
 
 def pooled(checks: Sequence[CopyingReport]) -> dict[str, Any]:

@@ -19,12 +19,11 @@ import numpy as np
 from augmint.core.config import to_plain
 from augmint.core.pictures import png_bytes
 from augmint.core.pictures import rows as rows_of_pictures
-from augmint.core.registry import METRICS, Spec
+from augmint.core.registry import Spec
 from augmint.core.runs import save_tensors, write_atomic
 from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
 from augmint.data.table import Table
-from augmint.metrics.base import Measurement, extract, measure_features
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
@@ -32,6 +31,7 @@ from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig, Minted, mint
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
+from augmint.studies.judging import Judge, cross_fitted
 from augmint.studies.materials import (
     Store,
     describe,
@@ -52,18 +52,17 @@ from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining, TrainingImages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
-    from augmint.core.types import ByteArray, IntArray
+    from augmint.core.types import IntArray
     from augmint.tasks.trained import TrainedTask
 
 Inputs = dict[str, Path]
 Value = dict[str, Any]
 
 TASK = ClassificationTask()
-
-DISTANCES = ("kid", "frechet", "precision-recall-density-coverage")
-"""The metrics of features that a diagnosis takes, by their registered names."""
 
 SAMPLES = 8
 """Pictures of the same latents over the training of a generator."""
@@ -415,8 +414,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
     minted = load_minted(inputs["mint"] / "curated")
     labels = table.labels()
     truth, found = _cross_fitted(config, table, rows, minted)
-    if len(rows.pool):
-        truth.insert(0, _audited(config, table, rows, minted))
+    audited = [_audited(config, table, rows, minted)] if len(rows.pool) else []
     diversity = {}
     for name, images, of in (
         ("minted", minted.images, minted.values["label"]),
@@ -424,7 +422,7 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
     ):
         diversity[name] = pairwise_diversity(np.asarray(images), of, config.pairs, config.seed)
     return {
-        "label_truth": truth,
+        "label_truth": [*audited, truth],
         "distribution": found,
         "diversity": diversity,
         "pairs": config.pairs,
@@ -433,29 +431,28 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
 
 def _cross_fitted(
     config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted
-) -> tuple[list[Value], list[Value]]:
+) -> tuple[Value, list[Value]]:
     """Judges trained on one half of the training images each; each judges the other half."""
-    probabilities, accuracies, per_fold = [], [], []
-    for i, (fit, held) in enumerate(folds(table.labels(), rows.train, 2, config.seed)):
-        training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
-        judge = _judge(training, table, fit)
-        real = RealRows.of(table, held)
-        accuracies.append(TASK.score(judge, real).accuracy)
-        probabilities.append(judge.probabilities(minted.images))
-        split = "train, cross-fitted halves"
-        if training.long_tail:  # the halves have other shares of the classes than what was minted
-            real = RealRows.of(table, _alike(table.labels(), rows.held_out, minted))
-            split = "held out, classes as in the minted images"
-        per_fold.append(distances(judge, real, minted.images, split, config.seed))
-    agreement = label_truth(np.mean(probabilities, axis=0), minted.values["label"])
-    truth = {
-        # they have seen what the generator has seen, and recognise what it has learnt by heart
-        "judge": "cross-fitted on halves of the generator's training images (an upper bound)",
-        "value": agreement.agreement,
-        "judge_accuracy": float(np.mean(accuracies)),
-        "n": len(minted),
-    }
-    return [truth], [row for pair in zip(*per_fold, strict=True) for row in flat(pair)]
+    tail = config.training.long_tail
+
+    def judges() -> Iterator[Judge]:
+        for i, (fit, held) in enumerate(folds(table.labels(), rows.train, 2, config.seed)):
+            training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
+            scored = RealRows.of(table, held)
+            # the halves have other shares of the classes than what was minted for rare ones
+            alike = _alike(table.labels(), rows.held_out, minted) if tail else held
+            yield Judge(_judge(training, table, fit), scored, RealRows.of(table, alike))
+
+    truth, found = cross_fitted(
+        judges(),
+        minted.images,
+        minted.values["label"],
+        "held out, classes as in the minted images" if tail else "train, cross-fitted halves",
+        config.seed,
+    )
+    # they have seen what the generator has seen, and recognise what it has learnt by heart
+    told = "cross-fitted on halves of the generator's training images (an upper bound)"
+    return {"judge": told, **truth}, found
 
 
 def _alike(labels: IntArray, rows: IntArray, minted: Minted) -> IntArray:
@@ -465,20 +462,6 @@ def _alike(labels: IntArray, rows: IntArray, minted: Minted) -> IntArray:
     scale = min(1.0, float((there[wanted > 0] / wanted[wanted > 0]).min()))
     kept = [rows[labels[rows] == c][: round(scale * n)] for c, n in enumerate(wanted)]
     return np.sort(np.concatenate(kept))
-
-
-def distances(
-    judge: TrainedTask, real: RealRows, minted: ByteArray, split: str, seed: int
-) -> list[Measurement]:
-    """Return every metric of `DISTANCES` on a judge's features; `real` is new to the judge."""
-    features = judge.feature_net("cross-fitted judge")
-    inner, outer = extract(features, real.images), extract(features, minted)
-    return [
-        measure_features(
-            METRICS.create(name), inner, outer, features=features, split=split, seed=seed
-        )
-        for name in DISTANCES
-    ]
 
 
 def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) -> Value:
@@ -493,36 +476,6 @@ def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) 
         "judge_accuracy": TASK.score(judge, RealRows.of(table, rows.held_out)).accuracy,
         "n": len(minted),
     }
-
-
-def flat(measurements: tuple[Measurement, ...]) -> list[Value]:
-    """Return one row a named number, averaged over the folds that gave it.
-
-    Numbers named after their metric (its spread, its subset size) are details of the protocol.
-    """
-    first = measurements[0].protocol
-    given = [m for m in measurements if m.value is not None and m.floor is not None]
-    detail = f"{first.metric}_"
-    settings = dict(first.settings)
-    if given and given[0].value:
-        details = {k: v for k, v in given[0].value.items() if k.startswith(detail)}
-        settings |= {k.removeprefix(detail): v for k, v in details.items()}
-    protocol = {**to_plain(first), "digest": first.digest[:12], "settings": settings}
-    if not given:
-        refused = measurements[0].refused
-        nothing = {"metric": first.metric, "value": None, "floor": None}
-        return [{**nothing, "protocol": protocol, "refused": refused}]
-    return [
-        {
-            "metric": name,
-            "value": float(np.mean([m.value[name] for m in given if m.value])),
-            "floor": float(np.mean([m.floor[name] for m in given if m.floor])),
-            "protocol": protocol,
-            "refused": None,
-        }
-        for name in given[0].value or {}
-        if not name.startswith(detail)
-    ]
 
 
 def _opened(inputs: Inputs) -> tuple[Table, Rows]:

@@ -107,6 +107,38 @@ class ClassificationPhase(Phase):
         self.layout = memory_format(self.config)
         self.rate = OneCycle(self.config.learning_rate, self.config.steps)
 
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        config: TaskConfig,
+        schema: Schema,
+        sources: Sequence[Source],
+        augmenter: Spec,
+        seed: int,
+        stream_name: str = "",
+    ) -> ClassificationPhase:
+        """Return the phase that trains a network, where its parameters lie, by AdamW."""
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        sizes, shares = [len(s) for s in sources], [s.share for s in sources]
+        device = str(parameters[0].device)
+        return cls(
+            "task",
+            [Group("network", parameters, optimiser)],
+            network=network,
+            images=joined([s.images for s in sources], config.size, device),
+            labels=gathered([s.values for s in sources], config.aspect, device),
+            plan=SamplingPlan.make(sizes, shares, config.batch, config.steps, seed, stream_name),
+            augmenter=AUGMENTERS.create(augmenter),
+            schema=schema,
+            config=config,
+            seed=seed,
+            stream_name=stream_name,
+        )
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Return augmented float images and the aspect's (perhaps soft) values; 0 is the first."""
         device = self.images.device
@@ -155,34 +187,16 @@ class ClassificationTask(Task):
         """Train a fresh network; see `Task.train`."""
         self._check(config, schema)
         check_sources(sources, schema, shape, config.aspect)
-        expert = AUGMENTERS.create(augmenter)
         outputs = schema[config.aspect].width
         network = build_network(config, shape, outputs, device, seed).train()
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        sizes = [len(s) for s in sources]
-        shares = [s.share for s in sources]
-        plan = SamplingPlan.make(sizes, shares, config.batch, config.steps, seed, stream_name)
-        phase = ClassificationPhase(
-            "task",
-            [Group("network", parameters, optimiser)],
-            network=network,
-            images=joined([s.images for s in sources], config.size, device),
-            labels=gathered([s.values for s in sources], config.aspect, device),
-            plan=plan,
-            augmenter=expert,
-            schema=schema,
-            config=config,
-            seed=seed,
-            stream_name=stream_name,
+        phase = ClassificationPhase.of(
+            network, config, schema, sources, augmenter, seed, stream_name
         )
         with scope(seed, f"task.dropout{stream_name}"):
             result = run_phases([phase], config.steps)
         views = [
             {"origin": s.origin, "images": len(s), "views": v}
-            for s, v in zip(sources, plan.views(sizes), strict=True)
+            for s, v in zip(sources, phase.plan.views([len(s) for s in sources]), strict=True)
         ]
         return TrainedTask(network.eval(), config, schema, shape, device, result.history, views)
 

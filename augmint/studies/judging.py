@@ -1,0 +1,109 @@
+"""What judges that are blind to some real images say of minted ones: label truth and distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augmint.core.config import to_plain
+from augmint.core.registry import METRICS
+from augmint.metrics.base import Measurement, extract, measure_features
+from augmint.metrics.labels import label_truth
+from augmint.tasks.base import RealRows
+from augmint.tasks.classification import ClassificationTask
+
+if TYPE_CHECKING:
+    from augmint.core.types import ByteArray, IntArray
+    from augmint.tasks.trained import TrainedTask
+
+Value = dict[str, Any]
+
+DISTANCES = ("kid", "frechet", "precision-recall-density-coverage")
+"""The metrics of features that a diagnosis takes, by their registered names."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained network and the real images that it has not seen.
+
+    Args:
+        network: the judge.
+        scored: its accuracy is that on these.
+        compared: minted images are held against these in its features.
+    """
+
+    network: TrainedTask
+    scored: RealRows
+    compared: RealRows
+
+
+def cross_fitted(
+    judges: Iterable[Judge], images: ByteArray, labels: IntArray, split: str, seed: int
+) -> tuple[Value, list[Value]]:
+    """Return label truth by the judges' mean probabilities, and distances averaged over judges.
+
+    Args:
+        judges: taken one by one, so that a generator may train them in turn.
+        images: uint8 `(N, C, H, W)`, minted.
+        labels: what they claim, `(N,)`, as indices of the judges' classes.
+        split: what the compared images are, as protocols state it.
+        seed: of subsets.
+    """
+    probabilities, accuracies, per_judge = [], [], []
+    for judge in judges:
+        accuracies.append(ClassificationTask().score(judge.network, judge.scored).accuracy)
+        probabilities.append(judge.network.probabilities(images))
+        per_judge.append(_distances(judge.network, judge.compared, images, split, seed))
+    truth = {
+        "value": label_truth(np.mean(probabilities, axis=0), labels).agreement,
+        "judge_accuracy": float(np.mean(accuracies)),
+        "n": len(images),
+    }
+    return truth, [row for group in zip(*per_judge, strict=True) for row in _flat(group)]
+
+
+def _distances(
+    judge: TrainedTask, real: RealRows, minted: ByteArray, split: str, seed: int
+) -> list[Measurement]:
+    """Return every metric of `DISTANCES` on a judge's features; `real` is new to the judge."""
+    features = judge.feature_net("cross-fitted judge")
+    inner, outer = extract(features, real.images), extract(features, minted)
+    return [
+        measure_features(
+            METRICS.create(name), inner, outer, features=features, split=split, seed=seed
+        )
+        for name in DISTANCES
+    ]
+
+
+def _flat(measurements: tuple[Measurement, ...]) -> list[Value]:
+    """Return one row a named number, averaged over the folds that gave it.
+
+    Numbers named after their metric (its spread, its subset size) are details of the protocol.
+    """
+    first = measurements[0].protocol
+    given = [m for m in measurements if m.value is not None and m.floor is not None]
+    detail = f"{first.metric}_"
+    settings = dict(first.settings)
+    if given and given[0].value:
+        details = {k: v for k, v in given[0].value.items() if k.startswith(detail)}
+        settings |= {k.removeprefix(detail): v for k, v in details.items()}
+    protocol = {**to_plain(first), "digest": first.digest[:12], "settings": settings}
+    if not given:
+        refused = measurements[0].refused
+        nothing = {"metric": first.metric, "value": None, "floor": None}
+        return [{**nothing, "protocol": protocol, "refused": refused}]
+    return [
+        {
+            "metric": name,
+            "value": float(np.mean([m.value[name] for m in given if m.value])),
+            "floor": float(np.mean([m.floor[name] for m in given if m.floor])),
+            "protocol": protocol,
+            "refused": None,
+        }
+        for name in given[0].value or {}
+        if not name.startswith(detail)
+    ]
