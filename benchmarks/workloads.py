@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-IMAGES = 512
+IMAGES, CLASSES = 512, 10
 Train = Callable[[int], None]
 
 
@@ -48,7 +48,22 @@ def synthetic(shape: tuple[int, int, int], classes: int) -> tuple[Any, Any]:
     return images, rng.integers(0, classes, IMAGES)
 
 
-def plain_gan(work: Workload) -> Train:
+def _batches(work: Workload, classes: int = 2) -> Callable[[], tuple[Any, Any]]:
+    """Return a function that draws a batch as plain loops do: float images and labels."""
+    import torch
+
+    torch.manual_seed(0)
+    pixels, known = synthetic(work.shape, classes)
+    images, labels = torch.from_numpy(pixels), torch.from_numpy(known)
+
+    def draw() -> tuple[Any, Any]:
+        rows = torch.randint(IMAGES, (work.batch,))
+        return images[rows].float() / 127.5 - 1.0, labels[rows]
+
+    return draw
+
+
+def plain_dcgan(work: Workload) -> Train:
     """The plain loop of `reference/dcgan64.py` or `reference/dcgan32.py`."""
     import torch
 
@@ -56,32 +71,102 @@ def plain_gan(work: Workload) -> Train:
         from reference import dcgan64 as reference
     else:
         from reference import dcgan32 as reference
-    torch.manual_seed(0)
-    images = torch.from_numpy(synthetic(work.shape, 2)[0])
-    loop = reference.Plain()
+    draw, loop = _batches(work), reference.Plain()
 
     def train(steps: int) -> None:
         for _ in range(steps):
-            rows = torch.randint(IMAGES, (work.batch,))
-            loop.step(images[rows].float() / 127.5 - 1.0, torch.randn(work.batch, 100))
+            loop.step(draw()[0], torch.randn(work.batch, 100))
+
+    return train
+
+
+def plain_acgan(work: Workload) -> Train:
+    """The plain loop of `reference/acgan32.py`."""
+    import torch
+    from reference import acgan32
+
+    draw, loop = _batches(work, CLASSES), acgan32.Plain()
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            wanted = torch.randint(CLASSES, (work.batch,))
+            loop.step(*draw(), torch.randn(work.batch, 100), wanted)
+
+    return train
+
+
+def plain_began(work: Workload) -> Train:
+    """The plain loop of `reference/began32.py`."""
+    import torch
+    from reference import began32
+
+    draw, loop = _batches(work), began32.Plain()
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            loop.step(draw()[0], torch.randn(work.batch, 64))
+
+    return train
+
+
+def plain_wgangp(work: Workload) -> Train:
+    """The plain loop of `reference/wgangp32.py`; a step is one of the critic."""
+    import torch
+    from reference import wgangp32
+
+    draw, loop = _batches(work), wgangp32.Plain()
+    done = 0
+
+    def train(steps: int) -> None:
+        nonlocal done
+        for _ in range(steps):
+            done += 1
+            latent = torch.randn(work.batch, 100)
+            loop.critic_step(draw()[0], latent, torch.rand(work.batch, 1))
+            if done % wgangp32.CRITIC_STEPS == 0:
+                loop.generator_step(latent)
+
+    return train
+
+
+def plain_modules(work: Workload) -> Train:
+    """The loop of `reference/modules.py` over augmint's own networks, upsampling not folded."""
+    import torch
+    from reference import modules
+
+    game = _training(work, precision="fp32").game
+    networks = [game.generator, game.critic, *game.auxiliaries.values()]
+    for network in networks:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        _fold(network, False)
+    loop = modules.Plain(*networks)
+    draw = _batches(work, CLASSES)
+    step = 0
+
+    def train(steps: int) -> None:
+        nonlocal step
+        conditioning, context = game.parts.conditioning, game.context
+        for _ in range(steps):
+            step += 1
+            wanted = torch.randint(CLASSES, (work.batch,))
+            aspects = {"label": wanted}
+            numbers = game.numbers("latent.critic", step)
+            latent = conditioning.sample_latent(context, aspects, numbers)
+            inputs = conditioning.generator_inputs(context, latent, aspects)
+            loop.step(*draw(), tuple(i for i in inputs if i is not None), wanted)
 
     return train
 
 
 def plain_fer(work: Workload) -> Train:
     """The plain loop of `reference/fer_simple.py`."""
-    import torch
     from reference import fer_simple
 
-    torch.manual_seed(0)
-    pixels, classes = synthetic(work.shape, 7)
-    images, labels = torch.from_numpy(pixels), torch.from_numpy(classes)
-    loop = fer_simple.Plain()
+    draw, loop = _batches(work, 7), fer_simple.Plain()
 
     def train(steps: int) -> None:
         for _ in range(steps):
-            rows = torch.randint(IMAGES, (work.batch,))
-            loop.step(images[rows].float() / 127.5 - 1.0, labels[rows])
+            loop.step(*draw())
 
     return train
 
@@ -90,31 +175,11 @@ def our_gan(
     work: Workload, precision: str = "fp32", fresh_latents: bool = False, folded: bool = True
 ) -> Train:
     """`run_phases` over the critic's and the generator's phase, moving average included."""
-    from augmint.aspects.base import Schema
-    from augmint.networks.blocks import UpsampleConv
-    from augmint.training.gan import GanConfig, GanTraining, TrainingImages
     from augmint.training.loop import run_phases
 
-    config = GanConfig(
-        **work.fields,
-        objective="non-saturating",
-        conditioning="none",
-        augment=None,
-        auxiliary_augment=None,
-        latent_dim=100,
-        batch=work.batch,
-        generator_rate=2e-4,
-        critic_rate=2e-4,
-        betas=(0.5, 0.999),
-        ema=0.999,
-        precision=precision,
-        fresh_latents=fresh_latents,
-    )
-    data = TrainingImages(synthetic(work.shape, 2)[0], {}, np.arange(IMAGES))
-    training = GanTraining(config, data, Schema(()), seed=0)
-    for module in training.game.generator.modules():
-        if isinstance(module, UpsampleConv):
-            module.folded = folded
+    training = _training(work, precision=precision, fresh_latents=fresh_latents)
+    _fold(training.game.generator, folded)
+    _fold(training.game.critic, folded)
     done = 0
 
     def train(steps: int) -> None:
@@ -123,6 +188,39 @@ def our_gan(
         done += steps
 
     return train
+
+
+def _training(work: Workload, **given: Any) -> Any:
+    from augmint.aspects.base import Schema
+    from augmint.aspects.category import Category
+    from augmint.training.gan import GanConfig, GanTraining, TrainingImages
+
+    fields: dict[str, Any] = {
+        "objective": "non-saturating",
+        "conditioning": "none",
+        "augment": None,
+        "auxiliary_augment": None,
+        "latent_dim": 100,
+        "batch": work.batch,
+        "generator_rate": 2e-4,
+        "critic_rate": 2e-4,
+        "betas": (0.5, 0.999),
+        "ema": 0.999,
+        **given,
+        **work.fields,
+    }
+    images, labels = synthetic(work.shape, CLASSES)
+    data = TrainingImages(images, {"label": labels}, np.arange(IMAGES))
+    schema = Schema((Category("label", tuple("0123456789")),))
+    return GanTraining(GanConfig(**fields), data, schema, seed=0)
+
+
+def _fold(network: Any, folded: bool) -> None:
+    from augmint.networks.blocks import UpsampleConv
+
+    for module in network.modules():
+        if isinstance(module, UpsampleConv):
+            module.folded = folded
 
 
 def our_fer(work: Workload, precision: str = "fp32") -> Train:
@@ -174,12 +272,25 @@ def our_fer(work: Workload, precision: str = "fp32") -> Train:
     return train
 
 
+FOLDED: dict[str, dict[str, Any]] = {
+    "augmint": {"folded": False},
+    "folded": {},
+    "bf16": {"folded": False, "precision": "bf16"},
+    "bf16-folded": {"precision": "bf16"},
+}
+"""Variants of networks that repeat rows and columns before a convolution."""
+
+PLAYERS_32: dict[str, Any] = {
+    "generator": {"name": "dcgan-generator", "base": 8, "widths": (128, 128, 64)},
+    "critic": {"name": "dcgan-critic", "channels": 32, "normalisation": "batch"},
+}
+
 WORKLOADS: dict[str, Workload] = {
     "dcgan64": Workload(
         "DCGAN 64 px, batch 128",
         128,
         (3, 64, 64),
-        plain_gan,
+        plain_dcgan,
         our_gan,
         {"augmint": {}, "fresh": {"fresh_latents": True}, "bf16": {"precision": "bf16"}},
         {
@@ -196,20 +307,99 @@ WORKLOADS: dict[str, Workload] = {
         "DCGAN 32 px, batch 64",
         64,
         (1, 32, 32),
-        plain_gan,
+        plain_dcgan,
         our_gan,
+        FOLDED | {"fresh": {"fresh_latents": True}},
+        PLAYERS_32,
+        chunk=4,
+    ),
+    "acgan32": Workload(
+        "ACGAN 32 px, batch 64",
+        64,
+        (1, 32, 32),
+        plain_acgan,
+        our_gan,
+        FOLDED,
+        PLAYERS_32 | {"conditioning": "acgan"},
+        chunk=4,
+    ),
+    "began32": Workload(
+        "BEGAN 32 px, batch 64",
+        64,
+        (1, 32, 32),
+        plain_began,
+        our_gan,
+        FOLDED,
         {
-            "augmint": {"folded": False},
-            "folded": {},
-            "fresh": {"fresh_latents": True},
-            "bf16": {"folded": False, "precision": "bf16"},
-            "bf16-folded": {"precision": "bf16"},
+            "generator": {"name": "began-generator", "channels": 32},
+            "critic": {"name": "began-critic", "channels": 32},
+            "objective": "began",
+            "latent_dim": 64,
+            "generator_rate": 1e-4,
+            "critic_rate": 1e-4,
         },
+        chunk=2,
+    ),
+    "wgangp32": Workload(
+        "WGAN-GP 32 px, batch 64, a step of the critic",
+        64,
+        (1, 32, 32),
+        plain_wgangp,
+        our_gan,
+        {"augmint": {"folded": False, "fresh_latents": True}, "folded": {"fresh_latents": True}},
+        PLAYERS_32
+        | {
+            "critic": {"name": "dcgan-critic", "channels": 32, "normalisation": "none"},
+            "objective": "wasserstein",
+            "penalties": ("gradient-penalty",),
+            "generator_interval": 5,
+        },
+        chunk=5,
+    ),
+    "vac28": Workload(
+        "VAC+GAN, networks of the paper, 28 px, batch 64",
+        64,
+        (1, 28, 28),
+        plain_modules,
+        our_gan,
+        {"augmint": {}, "bf16": {"precision": "bf16"}},
         {
-            "generator": {"name": "dcgan-generator", "base": 8, "widths": (128, 128, 64)},
-            "critic": {"name": "dcgan-critic", "channels": 32, "normalisation": "batch"},
+            "generator": "vac-mnist-generator",
+            "critic": {"name": "vac-mnist-critic", "dense_normalisation": False},
+            "conditioning": {
+                "name": "vac",
+                "network": "vac-mnist-classifier",
+                "latent": "sign",
+                "zeta": 1.0,
+            },
         },
         chunk=4,
+    ),
+    "resnet32": Workload(
+        "residual networks 32 px, batch 64",
+        64,
+        (3, 32, 32),
+        plain_modules,
+        our_gan,
+        FOLDED,
+        {
+            "generator": {"name": "resnet-generator", "channels": 32},
+            "critic": {"name": "resnet-critic", "channels": 32},
+        },
+        chunk=1,
+    ),
+    "stylegan32": Workload(
+        "StyleGAN2 32 px, batch 32",
+        32,
+        (3, 32, 32),
+        plain_modules,
+        our_gan,
+        {"augmint": {}, "bf16": {"precision": "bf16"}},
+        {
+            "generator": {"name": "stylegan2-generator", "channels": 8},
+            "critic": {"name": "stylegan2-critic", "channels": 8},
+        },
+        chunk=1,
     ),
     "fer": Workload(
         "FER simple classifier 48 px, batch 64",
