@@ -16,26 +16,47 @@ from augmint.metrics.base import check_pair
 if TYPE_CHECKING:
     from augmint.core.types import FloatArray, IntArray
 
-CHUNK = 1024
+ENTRIES = 2**22
+"""Distances held at once."""
+CANDIDATES = 8
 CELLS, COMPONENTS, LEAST_IN_CELL = 3, 64, 20
 
 
-def nearest_rows(queries: FloatArray, rows: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return index and Euclidean distance `(N,)` of the nearest of `rows` to each query."""
+def nearest_rows(
+    queries: FloatArray, rows: FloatArray, own: IntArray | None = None
+) -> tuple[IntArray, FloatArray]:
+    """Return index and Euclidean distance `(N,)` of the nearest of `rows` to each query.
+
+    The matrix form, `|q|^2 - 2 q·r + |r|^2`, finds a few candidates; their distances are taken from
+    the differences, because the matrix form leaves 1e-8 where equal rows must give 0.
+
+    Args:
+        queries, rows: `(N, D)` and `(n, D)`.
+        own: the row of `rows`, `(N,)`, that each query may not find: itself.
+    """
     import torch
 
     check_pair(queries, rows)
     if not len(rows):
         raise UsageError("nearest neighbours need at least one row", 0, "give more images")
     bank = torch.from_numpy(np.asarray(rows, dtype=np.float64))
+    squares = bank.square().sum(1)
     index = np.zeros(len(queries), dtype=np.int64)
     distance = np.zeros(len(queries))
-    for start in range(0, len(queries), CHUNK):
-        part = torch.from_numpy(np.asarray(queries[start : start + CHUNK], dtype=np.float64))
-        # exact differences: the matrix form leaves 1e-8 where equal rows must give 0
-        best = torch.cdist(part, bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
-        index[start : start + len(part)] = best.indices.numpy()
-        distance[start : start + len(part)] = best.values.numpy()
+    chunk = max(1, ENTRIES // len(rows))
+    for start in range(0, len(queries), chunk):
+        part = torch.from_numpy(np.asarray(queries[start : start + chunk], dtype=np.float64))
+        near = torch.addmm(squares, part, bank.T, alpha=-2.0)
+        if own is not None:
+            near[torch.arange(len(part)), torch.from_numpy(own[start : start + chunk])] = torch.inf
+        # sorted: of equal rows the first is found
+        found = near.topk(min(CANDIDATES, len(rows)), largest=False).indices.sort(1).values
+        exact = (bank[found] - part[:, None]).norm(dim=2)
+        if own is not None:
+            exact[near.gather(1, found).isinf()] = torch.inf
+        best = exact.min(1)
+        index[start : start + chunk] = found.gather(1, best.indices[:, None])[:, 0].numpy()
+        distance[start : start + chunk] = best.values.numpy()
     return index, distance
 
 
@@ -65,20 +86,12 @@ def authenticity(train: FloatArray, minted: FloatArray) -> float:
     Raises:
         UsageError: for fewer than 2 training rows.
     """
-    import torch
-
     if len(train) < 2:
         raise UsageError("authenticity needs at least 2 training rows", len(train), "give more")
     index, distance = nearest_rows(minted, train)
     asked, place = np.unique(index, return_inverse=True)  # only these are ever looked up
-    rows = torch.from_numpy(np.asarray(train, dtype=np.float64))
-    own = np.zeros(len(asked))
-    for start in range(0, len(asked), CHUNK):
-        chosen = torch.from_numpy(asked[start : start + CHUNK])
-        distances = torch.cdist(rows[chosen], rows, compute_mode="donot_use_mm_for_euclid_dist")
-        distances[torch.arange(len(chosen)), chosen] = torch.inf
-        own[start : start + len(chosen)] = distances.min(1).values.numpy()
-    return float(np.mean(own[place] < distance))
+    between = nearest_rows(train[asked], train, own=asked)[1]
+    return float(np.mean(between[place] < distance))
 
 
 def copying_statistic(
@@ -100,7 +113,8 @@ def copying_statistic(
     from scipy.stats import rankdata
 
     centre = train.mean(0)
-    components = np.linalg.svd(train - centre, full_matrices=False)[2][:COMPONENTS].T
+    _, axes = np.linalg.eigh(np.atleast_2d(np.cov(train, rowvar=False)))
+    components = axes[:, ::-1][:, :COMPONENTS]
     t, h, g = ((x - centre) @ components for x in (train, held_out, minted))
     centres = kmeans(t, min(cells, len(t)), seed)
     cell_t, cell_h, cell_g = (nearest_rows(x, centres)[0] for x in (t, h, g))

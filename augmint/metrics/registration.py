@@ -78,7 +78,7 @@ class CopySearch:
                 "the copy search needs at least 2 training images", len(train), "give more"
             )
         self._shape = train.shape[1:]
-        self._train = _prepare(train)
+        self._train = train
         self._variants = _variants()
 
     def check(self, images: ByteArray, what: str = "images") -> None:
@@ -102,21 +102,20 @@ class CopySearch:
             UsageError: for another shape or dtype.
         """
         self.check(images)
+        if not len(images):
+            none = np.zeros(0)
+            return Matches(np.zeros(0, dtype=np.int64), none, none)
         with torch.inference_mode():
-            queries = _prepare(images)
-            near, rows, variants = self._coarse(queries)
+            near, rows, variants = self._coarse(images)
             found = [
-                self._refine(*chunk)
-                for chunk in zip(
-                    queries.split(QUERY_CHUNK),
+                self._refine(_prepare(images[low : low + QUERY_CHUNK]), *candidates)
+                for low, *candidates in zip(
+                    range(0, len(images), QUERY_CHUNK),
                     rows.split(QUERY_CHUNK),
                     variants.split(QUERY_CHUNK),
                     strict=True,
                 )
             ]
-            if not found:
-                none = np.zeros(0)
-                return Matches(np.zeros(0, dtype=np.int64), none, none)
             distances = torch.cat([d for d, _ in found]).double()
             # the first is the candidate itself; 1e-6 is what is left of float32 at zero distance
             scale = near[:, 1:].double().mean(1).clamp_min(1e-6)
@@ -126,16 +125,21 @@ class CopySearch:
                 (distances / scale).numpy(),
             )
 
-    def _coarse(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _coarse(self, images: ByteArray) -> tuple[Tensor, Tensor, Tensor]:
         """Return distances, rows and variants `(N, k)` of the k nearest, over the bank."""
-        n, total = len(queries), len(self._train)
+        n, total = len(images), len(self._train)
         k = min(total, max(FIRST, min(NEIGHBOURS, total // 2) + 1))
-        small = _unit(_box(queries, COARSE_SIDE))
+        small = torch.cat(
+            [
+                _unit(_box(_prepare(images[low : low + QUERY_CHUNK]), COARSE_SIDE))
+                for low in range(0, n, QUERY_CHUNK)
+            ]
+        )
         best = torch.full((n, k), torch.inf)
         rows = torch.zeros((n, k), dtype=torch.int64)
         variants = torch.zeros((n, k), dtype=torch.int64)
         for start in range(0, total, TRAIN_CHUNK):
-            bank = self._bank(self._train[start : start + TRAIN_CHUNK])
+            bank = self._bank(_prepare(self._train[start : start + TRAIN_CHUNK]))
             count = len(bank) // len(self._variants)
             own = torch.arange(start, start + count)
             for low in range(0, n, QUERY_CHUNK):
@@ -179,7 +183,7 @@ class CopySearch:
     ) -> tuple[Tensor, Tensor]:
         """Return the smallest distance met and where, for candidates `(n, k)`."""
         n, k = rows.shape
-        source = self._train[rows.flatten()]
+        source = _prepare(self._train[rows.flatten().numpy()])
         mirrored, start = placed.view(-1, 4)[:, 0], placed.view(-1, 4)[:, 1:]
         source = torch.where(mirrored[:, None, None, None] > 0, source.flip(3), source)
         target = _unit(queries).repeat_interleave(k, 0)
@@ -249,15 +253,11 @@ def _warp(images: Tensor, placed: Tensor) -> Tensor:
 
 
 def _prepare(images: ByteArray) -> Tensor:
-    parts = []
-    for start in range(0, len(images), 1024):
-        chunk = torch.from_numpy(np.array(images[start : start + 1024])).float()
-        chunk = _box(chunk, SIDE)
-        factor = max(1, FINE_SIDE // max(chunk.shape[2:]))
-        if factor > 1:
-            chunk = F.interpolate(chunk, scale_factor=factor, mode="bicubic", align_corners=False)
-        parts.append(_blur(chunk, BLUR * factor))
-    return torch.cat(parts) if parts else torch.zeros(images.shape)
+    prepared = _box(torch.from_numpy(np.array(images)).float(), SIDE)
+    factor = max(1, FINE_SIDE // max(prepared.shape[2:]))
+    if factor > 1:
+        prepared = F.interpolate(prepared, scale_factor=factor, mode="bicubic", align_corners=False)
+    return _blur(prepared, BLUR * factor)
 
 
 def _box(images: Tensor, side: int) -> Tensor:
