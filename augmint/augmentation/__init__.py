@@ -14,6 +14,7 @@ float in [-1, 1], `(N, C, H, W)`; every random number comes from the stream, one
 | `mixing` | `mixup`, `cutmix` (soft labels) |
 | `policies` | `none`, `flip-affine`, `affine-colour`; `CLASSIC_POLICIES`, what `classic` tries |
 | `adaptive` | `diff-augment`, differentiable, for a critic's input |
+| `ada` | `ada`, the same with a probability that follows how much the critic overfits |
 
 To add one: write a frozen dataclass in any module here and decorate it with
 `@AUGMENTERS.register("its-name")`. A geometric one implements `draw` and inherits the moving of

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from augmint.aspects.base import CoordinateMap, Schema
     from augmint.core.streams import Stream
-    from augmint.core.types import AspectValues
+    from augmint.core.types import AspectValues, Logs, State
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class ExpertAugmenter(ABC):
     """Joins several rows; category values come back soft, float `(N, classes)`."""
     differentiable: ClassVar[bool] = False
     """Gradients flow through to the images, as a critic's input needs."""
+    adapts: ClassVar[bool] = False
+    """Follows a critic: it is an `AdaptiveAugmenter`, and needs that one's state."""
 
     @abstractmethod
     def __call__(
@@ -86,6 +88,41 @@ class PhotometricAugmenter(ExpertAugmenter):
     ) -> tuple[Tensor, AspectValues]:
         parameters = self.draw(stream, images).to(images.device, non_blocking=True)
         return self.change(images, parameters).clamp(-1.0, 1.0), aspects
+
+
+@dataclass(frozen=True)
+class AdaptiveAugmenter(ExpertAugmenter):
+    """Changes with explicit state that follows what the critic says of real images."""
+
+    adapts: ClassVar[bool] = True
+
+    @abstractmethod
+    def init_state(self) -> State:
+        """Return the state before the first step; tensors and JSON values."""
+
+    @abstractmethod
+    def adapt(self, real: Tensor, shown: int, state: State) -> tuple[State, Logs]:
+        """Return the state after one critic step, and logs; never waits for the device.
+
+        Processes that share a batch each call it with their part, and then average the state's
+        tensors: what a call adds to them is a mean over the batch.
+
+        Args:
+            real: scores of real images, above 0 where the critic takes them for real.
+            shown: images of the step, over all processes.
+            state: of the step before.
+        """
+
+    @abstractmethod
+    def __call__(
+        self,
+        images: Tensor,
+        aspects: AspectValues,
+        schema: Schema,
+        stream: Stream,
+        state: State | None = None,
+    ) -> tuple[Tensor, AspectValues]:
+        """Return augmented images and aspects; `state` is needed where `adapts` is true."""
 
 
 def on_device(coordinates: CoordinateMap, images: Tensor) -> CoordinateMap:

@@ -8,7 +8,7 @@ A method that leaves a place alone inherits the neutral default.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -43,6 +43,8 @@ class Conditioning(ABC):
     """The kinds of `CriticOutput` it can live with."""
     needs_features: ClassVar[bool] = False
     """Reads `CriticOutput.features`."""
+    generator_alone: ClassVar[bool] = False
+    """Acts in places 1 and 2 only, so that no critic need be there."""
     labels_generated: ClassVar[bool] = True
     """The generated image is meant to carry the aspects asked for (False for `none`)."""
 
@@ -52,6 +54,10 @@ class Conditioning(ABC):
     # 1. the latent
     def latent_width(self, context: ConditioningContext) -> int:
         """Return the width of what the generator takes as its latent."""
+        return context.latent_dim
+
+    def noise_width(self, context: ConditioningContext) -> int:
+        """Return how many entries of a latent are N(0, I), drawn by `stream.normal` (0: none)."""
         return context.latent_dim
 
     def sample_latent(
@@ -147,6 +153,20 @@ class Conditioning(ABC):
     ) -> tuple[Tensor | None, Logs]:
         """Return a term added to the generator's loss, or None."""
         return None, {}
+
+    def class_logits(
+        self,
+        context: ConditioningContext,
+        auxiliaries: Mapping[str, nn.Module],
+        heads: Mapping[str, nn.Module],
+        images: Tensor,
+        judge: Callable[[Tensor], CriticOutput],
+    ) -> Mapping[str, Tensor]:
+        """Return what its own classifier says of images: category to logits `(N, classes)`.
+
+        Empty where the method has none; `judge` gives what the critic says of images.
+        """
+        return {}
 
     def adversarial_weight(self) -> float:
         """Return the factor on the adversarial part of the generator's loss (theta in VAC)."""

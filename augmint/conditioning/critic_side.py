@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from augmint.aspects.base import Aspect
 from augmint.conditioning.base import Conditioning, ConditioningContext
+from augmint.conditioning.encoding import by_category
 from augmint.conditioning.generator_side import GeneratorSide
 from augmint.core.errors import UsageError
 from augmint.core.registry import CONDITIONING
@@ -96,6 +97,17 @@ class Acgan(GeneratorSide):
     ) -> tuple[Tensor | None, Logs]:
         loss = self._loss(context, heads, output, aspects)
         return self.generator_weight * loss, {"class_loss": loss.detach()}
+
+    def class_logits(
+        self,
+        context: ConditioningContext,
+        auxiliaries: Mapping[str, nn.Module],
+        heads: Mapping[str, nn.Module],
+        images: Tensor,
+        judge: Callable[[Tensor], CriticOutput],
+    ) -> Mapping[str, Tensor]:
+        logits = heads[CLASS_HEAD](features_of(judge(images)))
+        return by_category(self.coded(context), logits)
 
     def _loss(
         self,

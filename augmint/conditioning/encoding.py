@@ -38,6 +38,12 @@ def require(schema: Schema, kinds: Collection[str], name: str) -> list[Aspect]:
     return found
 
 
+def by_category(categories: Collection[Aspect], logits: Tensor) -> dict[str, Tensor]:
+    """Return the logits `(N, Σ width)` of several categories by their names."""
+    pieces = logits.split([c.width for c in categories], 1)
+    return {c.name: p for c, p in zip(categories, pieces, strict=True)}
+
+
 def encode(aspect: Aspect, values: Tensor) -> Tensor:
     """Return `(N, width)` float32; values that are encoded already (mixed labels) pass through."""
     soft = values.is_floating_point() and values.shape[1:] == (aspect.width,)

@@ -11,13 +11,20 @@ from torch import Tensor
 from augmint.aspects.base import Aspect
 from augmint.conditioning.base import Conditioning, ConditioningContext
 from augmint.conditioning.encoding import require, vector
+from augmint.core.errors import IncompatibleError
 from augmint.core.streams import Stream
 from augmint.core.types import AspectValues
 
 
 @dataclass(frozen=True)
 class GeneratorSide(Conditioning):
-    """Gives the generator z ~ N(0, I) and the code e of the aspects, in one of three places.
+    """Gives the generator noise z and the code e of the aspects.
+
+    **Latent.** "one-hot": z ~ N(0, I) of width latent_dim, and e in one of three places. "sign":
+    the partition of Bazrafkan and Corcoran (2018), for one category of N classes, whose latent is
+    noise and code at once. N > 2: the whole latent has N dimensions (latent_dim is not used),
+    z_c ~ U(0, 1) for the class c and z_j ~ U(-1, 0) for the others. N = 2: latent_dim dimensions,
+    z_0 ~ U(0, 1) for class 0 and U(-1, 0) for class 1, the others ~ U(-1, 1).
 
     e holds the encodings of all aspects of the method's kinds side by side, a category one-hot.
 
@@ -29,9 +36,11 @@ class GeneratorSide(Conditioning):
 
     Args:
         enters: where the code goes; the generator must take it there.
+        latent: how noise and code are drawn.
     """
 
     enters: Literal["latent", "conditional-norm", "modulation"] = "latent"
+    latent: Literal["one-hot", "sign"] = "one-hot"
     kinds: ClassVar[frozenset[str]] = frozenset({"category", "vector", "landmarks"})
 
     @property
@@ -39,7 +48,14 @@ class GeneratorSide(Conditioning):
         return None if self.enters == "latent" else self.enters
 
     def check(self, context: ConditioningContext) -> None:
-        self.coded(context)
+        coded = self.coded(context)
+        single = len(coded) == 1 and coded[0].kind == "category"
+        if self.latent == "sign" and not (single and self.enters == "latent"):
+            raise IncompatibleError(
+                "the latent 'sign' partitions the latent by exactly one category",
+                f"{', '.join(a.name for a in coded)}, entering by {self.enters}",
+                "set latent: one-hot",
+            )
 
     def coded(self, context: ConditioningContext) -> list[Aspect]:
         """Return the aspects that the code holds.
@@ -58,13 +74,24 @@ class GeneratorSide(Conditioning):
         return vector(self.coded(context), aspects)
 
     def latent_width(self, context: ConditioningContext) -> int:
-        inside = self.code_width(context) if self.enters == "latent" else 0
-        return context.latent_dim + inside
+        width = self.code_width(context)
+        if self.latent == "sign":
+            return context.latent_dim if width == 2 else width
+        return context.latent_dim + (width if self.enters == "latent" else 0)
+
+    def noise_width(self, context: ConditioningContext) -> int:
+        return 0 if self.latent == "sign" else context.latent_dim
 
     def sample_latent(
         self, context: ConditioningContext, aspects: AspectValues, stream: Stream
     ) -> Tensor:
         code = self.code(context, aspects)
+        if self.latent == "sign":
+            unit = stream.uniform(self.latent_width(context)).to(code.device)
+            side = 2.0 * code - 1.0
+            if code.shape[1] > 2:
+                return side * unit
+            return torch.cat((side[:, :1] * unit[:, :1], 2.0 * unit[:, 1:] - 1.0), 1)
         noise = stream.normal(context.latent_dim).to(code.device)
         return torch.cat((noise, code), 1) if self.enters == "latent" else noise
 

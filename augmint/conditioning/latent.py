@@ -19,6 +19,7 @@ from augmint.core.types import AspectValues
 class Unconditional(Conditioning):
     """No conditioning: z ~ N(0, I) and nothing else; generated images carry no aspect."""
 
+    generator_alone: ClassVar[bool] = True
     labels_generated: ClassVar[bool] = False
 
 
@@ -33,10 +34,14 @@ class Concatenation(GeneratorSide):
 
     Args:
         critic: False leaves the critic without the aspects, as some printed losses have it: then
-            nothing asks the generator to heed them.
+            nothing asks the generator to heed them, unless its objective does without a critic.
     """
 
     critic: bool = True
+
+    @property
+    def generator_alone(self) -> bool:  # type: ignore[override]
+        return not self.critic
 
     def critic_channels(self, context: ConditioningContext) -> int:
         return self.code_width(context) if self.critic else 0

@@ -32,7 +32,7 @@ classifier keeps dropout on when it teaches the generator; here C is then in eva
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -42,11 +42,10 @@ from torch.func import functional_call
 
 from augmint.aspects.base import Aspect
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.encoding import require
+from augmint.conditioning.encoding import by_category, require
 from augmint.conditioning.generator_side import GeneratorSide
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ARCHITECTURES, CONDITIONING, Spec
-from augmint.core.streams import Stream
 from augmint.core.types import AspectValues, CriticOutput, Logs
 from augmint.networks.base import ClassifierArchitecture
 
@@ -71,16 +70,12 @@ class Vac(GeneratorSide):
     running statistics are used, never moved by generated images. The default network has neither.
     With `trains_on="both"` real and generated images form one batch.
 
-    **Latent.** "one-hot": z ~ N(0, I) of width latent_dim and one-hot codes, which `enters` sends
-    to the latent, to conditional normalisation or to modulation. "sign": the paper's partition, for one category of N classes. N > 2: the whole latent has N dimensions (latent_dim
-    is not used), z_c ~ U(0, 1) for the class c and z_j ~ U(-1, 0) for the others. N = 2: latent_dim
-    dimensions, z_0 ~ U(0, 1) for class 0 and U(-1, 0) for class 1, the others ~ U(-1, 1).
+    **Latent.** `latent="sign"` is the paper's; "one-hot" appends a code to Gaussian noise.
 
     Args:
         network: architecture of C, a classifier.
         zeta: weight of the class loss on the generator.
         theta: weight of the adversarial loss on the generator.
-        latent: how the class enters the latent.
         trains_on: what trains C. "real" keeps its labels the data's own; "both" is the authors'
             program; "generated" alone lets the classes drift to arbitrary clusters.
     """
@@ -88,7 +83,6 @@ class Vac(GeneratorSide):
     network: Spec = field(default_factory=_default_network)
     zeta: float = 0.3
     theta: float = 1.0
-    latent: Literal["one-hot", "sign"] = "one-hot"
     trains_on: Literal["real", "generated", "both"] = "real"
     kinds: ClassVar[frozenset[str]] = frozenset({"category"})
 
@@ -98,7 +92,8 @@ class Vac(GeneratorSide):
                 raise UsageError(f"{name} is not negative", getattr(self, name), f"set {name}: 0.3")
 
     def check(self, context: ConditioningContext) -> None:
-        categories = require(context.schema, self.kinds, "vac")
+        super().check(context)
+        categories = self.coded(context)
         self._architecture().check_shape(context.shape)
         for category in categories:
             if category.width < 2:
@@ -107,31 +102,6 @@ class Vac(GeneratorSide):
                     f"{category.width} in {category.name}",
                     "use conditioning='none' (--set generator.conditioning=none)",
                 )
-        if self.latent == "sign" and (len(categories) != 1 or self.enters != "latent"):
-            raise IncompatibleError(
-                "the latent 'sign' partitions the latent by exactly one category",
-                f"{', '.join(c.name for c in categories)}, entering by {self.enters}",
-                "set latent: one-hot",
-            )
-
-    # 1. the latent
-    def latent_width(self, context: ConditioningContext) -> int:
-        if self.latent == "one-hot":
-            return super().latent_width(context)
-        width = self.code_width(context)
-        return context.latent_dim if width == 2 else width
-
-    def sample_latent(
-        self, context: ConditioningContext, aspects: AspectValues, stream: Stream
-    ) -> Tensor:
-        if self.latent == "one-hot":
-            return super().sample_latent(context, aspects, stream)
-        code = self.code(context, aspects)
-        unit = stream.uniform(self.latent_width(context)).to(code.device)
-        side = 2.0 * code - 1.0
-        if code.shape[1] > 2:
-            return side * unit
-        return torch.cat((side[:, :1] * unit[:, :1], 2.0 * unit[:, 1:] - 1.0), 1)
 
     # 4. beside the critic
     def auxiliaries(self, context: ConditioningContext) -> Mapping[str, nn.Module]:
@@ -180,6 +150,16 @@ class Vac(GeneratorSide):
         logits = _evaluate(auxiliaries[NAME], fake)
         loss = self._losses(categories, logits, aspects).mean()
         return self.zeta * loss, {"class_loss": loss.detach()}
+
+    def class_logits(
+        self,
+        context: ConditioningContext,
+        auxiliaries: Mapping[str, nn.Module],
+        heads: Mapping[str, nn.Module],
+        images: Tensor,
+        judge: Callable[[Tensor], CriticOutput],
+    ) -> Mapping[str, Tensor]:
+        return by_category(self.coded(context), auxiliaries[NAME](images))
 
     def adversarial_weight(self) -> float:
         return self.theta

@@ -4,5 +4,5 @@ errors    rule, value and remedy on one line      registry  names without import
 config    dataclasses from mappings, strictly     streams   counter-based random numbers
 types     shapes, Protocols, image conversions    runs      crash-safe files, checkpoints, events
 progress  rate and time left                      machine   allocator, threads, device, ceilings
-pictures  grids and PNG, Pillow only
+pictures  grids and PNG, Pillow only           commands  a command line as a table
 """

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from augmint.core.errors import UsageError, nearest
 
 T = TypeVar("T")
+_EXPONENT = re.compile(r"[-+]?[0-9]+(?:[.][0-9]*)?[eE][-+]?[0-9]+")
 
 
 def build(cls: type[T], fields: Mapping[str, Any], where: str) -> T:
@@ -95,6 +97,8 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
                 coerce(k, key, where): coerce(v, item, f"{where}.{k}") for k, v in value.items()
             }
     elif hint is float:
+        if isinstance(value, str) and _EXPONENT.fullmatch(value):
+            value = float(value)  # to YAML 1.1 1e-3 and 1.5e3 are text
         if isinstance(value, int | float) and not isinstance(value, bool):
             if math.isfinite(value):
                 return float(value)

@@ -78,8 +78,15 @@ class Stream:
     Made by `stream`; each call moves on, so two calls on one stream never share numbers.
     """
 
-    def __init__(self, key: tuple[int, int], step: int, ids: npt.NDArray[np.uint64]) -> None:
+    def __init__(
+        self,
+        key: tuple[int, int],
+        step: int,
+        ids: npt.NDArray[np.uint64],
+        bound: float | None = None,
+    ) -> None:
         self._key = key
+        self._bound = bound
         self._step = np.uint32(step & 0xFFFFFFFF)
         self._ids = ids
         self._block = 0
@@ -110,7 +117,10 @@ class Stream:
         return values if (low, high) == (0.0, 1.0) else values * (high - low) + low
 
     def normal(self, n: int) -> Tensor:
-        """Return `(ids, n)` float32 values from N(0, 1), by Box and Muller's transform."""
+        """Return `(ids, n)` float32 values from N(0, 1), by Box and Muller's transform.
+
+        A stream with a bound gives the same numbers, moved within it (`within`).
+        """
         import torch
 
         pairs = -(-n // 2)
@@ -123,7 +133,8 @@ class Stream:
         np.multiply(radius, np.cos(angle), out=both[..., 0], casting="same_kind")
         np.multiply(radius, np.sin(angle), out=both[..., 1], casting="same_kind")
         values = both.reshape(len(self._ids), 2 * pairs)[:, :n]
-        return torch.from_numpy(np.ascontiguousarray(values))
+        drawn = torch.from_numpy(np.ascontiguousarray(values))
+        return drawn if self._bound is None else within(drawn, self._bound)
 
     def integers(self, n: int, high: int) -> Tensor:
         """Return `(ids, n)` int64 values, uniform in 0 … high-1 (bias below 2^-32 · high)."""
@@ -133,7 +144,40 @@ class Stream:
         return torch.from_numpy(scaled.astype(np.int64))
 
 
-def stream(seed: int, purpose: str, step: int = 0, ids: int | npt.ArrayLike | Tensor = 1) -> Stream:
+def within(values: Tensor, bound: float) -> Tensor:
+    """Turn draws from N(0, 1) into draws from N(0, 1) given that they lie within ±bound.
+
+        z' = Φ⁻¹(Φ(-b) + Φ(z) (Φ(b) - Φ(-b))) = √2 erf⁻¹(erf(z / √2) · erf(b / √2))
+
+    the inverse of the distribution function at u = Φ(z): exact, in order, one draw each.
+
+    Args:
+        values: any shape, float32.
+        bound: above 0.
+
+    Example:
+        >>> import torch
+        >>> within(torch.tensor([-4.0, 0.0, 1.0]), 0.5)
+        tensor([-0.5000,  0.0000,  0.3337])
+    """
+    import torch
+
+    root = math.sqrt(2.0)
+    share = torch.erf(values.double() / root) * math.erf(bound / root)
+    largest = np.float32(bound)
+    if float(largest) > bound:
+        largest = np.nextafter(largest, np.float32(0.0))
+    limit = float(largest)
+    return (torch.erfinv(share) * root).float().clamp(-limit, limit)
+
+
+def stream(
+    seed: int,
+    purpose: str,
+    step: int = 0,
+    ids: int | npt.ArrayLike | Tensor = 1,
+    bound: float | None = None,
+) -> Stream:
     """Return the stream of a seed, a purpose, a step and a batch of ids.
 
     Args:
@@ -142,6 +186,7 @@ def stream(seed: int, purpose: str, step: int = 0, ids: int | npt.ArrayLike | Te
             purposes are independent.
         step: the training step, or any counter below 2^32.
         ids: the ids of the rows, or their count (then the ids are 0 … count-1).
+        bound: normal draws lie within ±bound; None: anywhere.
 
     Example:
         >>> a = stream(1, "latent", step=3, ids=[7, 9]).normal(2)
@@ -153,7 +198,7 @@ def stream(seed: int, purpose: str, step: int = 0, ids: int | npt.ArrayLike | Te
         rows = np.arange(int(ids), dtype=np.uint64)
     else:
         rows = np.asarray(ids).astype(np.int64).astype(np.uint64).reshape(-1)
-    return Stream(_key(seed, purpose), step, rows)
+    return Stream(_key(seed, purpose), step, rows, bound)
 
 
 def permutation(seed: int, purpose: str, n: int, step: int = 0) -> npt.NDArray[np.int64]:

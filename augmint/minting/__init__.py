@@ -1,7 +1,8 @@
 """Minting: from a trained generator to annotated images on disk, and to a bundle that needs no data.
 
-`sampler` draws images, each a function of (seed, id, aspects); `curation` draws until quotas are
-full and keeps what a judge recognises, with `nearness` for near-duplicates and all counts;
+`sampler` draws images, each a function of (seed, id, aspects), less varied ones by `truncation`;
+`curation` draws until quotas are full and keeps what a judge recognises, with `nearness` for
+near-duplicates and all counts;
 `writer` writes an image folder with a manifest (`naming` makes folder names of class names);
 `bundle` saves and opens a generator with everything minting needs, `judge` being the classifier
 that travels with it.

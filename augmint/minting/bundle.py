@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from augmint.aspects.base import Schema
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.config import build, to_plain
-from augmint.core.errors import AugmintError, DataError, UsageError, nearest
+from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError, nearest
 from augmint.core.registry import ARCHITECTURES, CONDITIONING
 from augmint.core.runs import (
     commit_folder,
@@ -45,6 +45,7 @@ from augmint.minting.curation import CurationConfig, Minted, mint, mint_parts
 from augmint.minting.judge import StoredJudge, build_classifier
 from augmint.minting.nearness import distances
 from augmint.minting.sampler import GanSampler
+from augmint.minting.truncation import Of
 from augmint.training.config import GanConfig
 from augmint.training.gan import build_generator
 
@@ -182,8 +183,30 @@ class Bundle:
         """What conditioning is told."""
         return ConditioningContext(self.schema, self.shape, self.gan.latent_dim)
 
+    @property
+    def truncates(self) -> Of:
+        """What truncation acts on: styles where the generator gives them, latents elsewhere."""
+        architecture = ARCHITECTURES.create(self.gan.generator)
+        return "styles" if "styles" in architecture.gives else "latents"
+
     def sampler(self, device: str = "cpu", truncation: float | None = None) -> GanSampler:
-        """Return a sampler of the generator's images."""
+        """Return a sampler of the generator's images.
+
+        Args:
+            device: "cpu" or "cuda".
+            truncation: None, or less variety for more typical images (`minting.truncation`): a
+                bound of latents, or the share of styles that is kept, as `truncates` says.
+
+        Raises:
+            UsageError: if truncation is out of range or has nothing to act on.
+        """
+        if truncation is not None and not ARCHITECTURES.create(self.gan.generator).truncates:
+            raise IncompatibleError(
+                "truncation takes latents nearer to their mean for more typical images",
+                "a flow, whose latent is the noise that an image is made of",
+                "mint without (drop --truncation), or train with guidance "
+                "(--set generator.generator.guidance=1.5)",
+            )
         conditioning = CONDITIONING.create(self.gan.conditioning)
         return GanSampler(
             self.generator,
@@ -192,6 +215,7 @@ class Bundle:
             device,
             truncation=truncation,
             bank=self.bank,
+            truncates=self.truncates,
         )
 
     def is_copy(self) -> Callable[[ByteArray], np.ndarray] | None:
@@ -218,6 +242,7 @@ class Bundle:
         curate: bool = True,
         device: str = "cpu",
         progress: bool = True,
+        truncation: float | None = None,
     ) -> Minted:
         """Mint images by class name, as many of each as asked for.
 
@@ -225,12 +250,13 @@ class Bundle:
             quotas: images by class name; classes left out are not minted.
             seed: the same bundle, seed and id always give the same image.
             curate: keep what the bundle's judge recognises and its copy check lets pass.
+            truncation: as for `sampler`.
 
         Raises:
-            UsageError: for an unknown class, or to curate without a judge.
+            UsageError: for an unknown class, to curate without a judge, or for `truncation`.
         """
         by_index, judge, copies = self._asked(quotas, curate)
-        sampler = self.sampler(device)
+        sampler = self.sampler(device, truncation)
         return mint(sampler, judge, self.schema, by_index, self.curation, seed, progress, copies)
 
     def mint_parts(
@@ -240,11 +266,12 @@ class Bundle:
         curate: bool = True,
         device: str = "cpu",
         progress: bool = True,
+        truncation: float | None = None,
     ) -> Iterator[Minted]:
         """Mint as `mint` does, in parts of about 20 000 images: memory does not grow with quotas."""
         by_index, judge, copies = self._asked(quotas, curate)
         rest = (by_index, self.curation, seed, progress, copies)
-        return mint_parts(self.sampler(device), judge, self.schema, *rest)
+        return mint_parts(self.sampler(device, truncation), judge, self.schema, *rest)
 
     def _asked(
         self, quotas: Mapping[str, int], curate: bool

@@ -157,10 +157,12 @@ def _statement(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What the responsible-AI vocabulary asks of a data set that was made, not collected."""
     curated = summary.get("curation") is not None
     generator = summary["provenance"].get("generator") or "unknown"
+    cut = summary["provenance"].get("truncation")
+    how = f", {cut['of']} truncated at {cut['value']:g}" if cut else ""
     return {
         "rai:dataCollection": (
             "Synthetic data: every image was sampled from a trained generator "
-            f"(SHA-256 of its weights {generator}); nothing was recorded or collected. "
+            f"(SHA-256 of its weights {generator}{how}); nothing was recorded or collected. "
             f"IPTC digital source type of every file: {DIGITAL_SOURCE}."
         ),
         "rai:dataCollectionType": "Synthetic data",

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from augmint.core.errors import UsageError
 from augmint.core.streams import stream
 from augmint.core.types import AspectValues, Sampler, to_uint8
+from augmint.minting.truncation import Of, PulledStyles, check_truncation
 
 if TYPE_CHECKING:
     from augmint.conditioning.base import Conditioning, ConditioningContext
     from augmint.core.types import ByteArray, IntArray
-
-_ROUNDS = 64
-"""Redraws of a truncated entry; a normal entry kept within 0.25 is missed with p < 1e-6."""
 
 
 @runtime_checkable
@@ -36,12 +34,12 @@ class GanSampler:
     """Samples `G(z, aspects)` with z keyed by (seed, id), in evaluation mode.
 
     An image depends on (seed, id, aspects) and not on the batch it travels in: latents come from
-    `stream(seed, "mint.latent", round, ids)`, and the generator always runs on batches of `chunk`
+    `stream(seed, "mint.latent", 0, ids)`, and the generator always runs on batches of `chunk`
     (the last is filled up by repetition), so that not even float rounding follows the request.
 
-    Truncation (Brock et al. 2019, arXiv:1809.11096, section 3.1) draws every latent entry with
-    `|z| > truncation` again until it lies within. Entries that two draws leave equal are set by
-    the aspects and stay; what is still outside after 64 draws is cut to the bound.
+    Truncation (`minting.truncation`) bounds the Gaussian entries of latents by tau, or pulls styles
+    to their mean by psi; what says the aspects stays. The image of an id moves with the value: it is
+    the same draw, moved within the bound, not another.
 
     Args:
         generator: G; set to evaluation mode and moved to `device`.
@@ -49,12 +47,14 @@ class GanSampler:
         context: schema, image shape and latent width it was trained with.
         device: "cpu" or "cuda".
         chunk: images a forward pass.
-        truncation: None, or tau > 0.
+        truncation: None; tau > 0 for latents, psi from 0 to 1 for styles.
         bank: training values of the schema's aspects, rows aligned, from which aspects that a
             request leaves open are drawn (rows of the same category).
+        truncates: what truncation acts on; styles need a generator that gives them.
 
     Raises:
-        UsageError: if tau or chunk is not positive.
+        UsageError: if chunk is not positive, or truncation is out of range or has nothing to act
+            on.
     """
 
     generator: nn.Module
@@ -64,34 +64,29 @@ class GanSampler:
     chunk: int = 64
     truncation: float | None = None
     bank: Mapping[str, np.ndarray] = field(default_factory=dict)
+    truncates: Of = "latents"
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
             raise UsageError("a chunk holds at least one image", self.chunk, "pass chunk=64")
-        if self.truncation is not None and not self.truncation > 0:
-            raise UsageError(
-                "truncation is a positive bound", self.truncation, "pass truncation=None for none"
-            )
+        check_truncation(self.truncation, self.truncates, self.conditioning, self.context)
         self.generator.eval().to(self.device)
+        self._pulled: PulledStyles | None = None
+        if self.truncation is not None and self.truncates == "styles":
+            self._pulled = PulledStyles(self.generator, self._mean_inputs, self.truncation)
 
     def latents(self, aspects: AspectValues, ids: IntArray, seed: int) -> Tensor:
-        """Return the latents `(N, width)` of ids, truncated where that is asked for."""
-        draw = self._draw
-        latent = draw(aspects, ids, seed, 0)
-        tau = self.truncation
-        if tau is None:
-            return latent
-        free = draw(aspects, ids, seed, 1) != latent
-        for step in range(1, _ROUNDS):
-            outside = free & (latent.abs() > tau)
-            if not outside.any():
-                return latent
-            latent = torch.where(outside, draw(aspects, ids, seed, step), latent)
-        return torch.where(free, latent.clamp(-tau, tau), latent)
-
-    def _draw(self, aspects: AspectValues, ids: IntArray, seed: int, step: int) -> Tensor:
-        numbers = stream(seed, "mint.latent", step, ids)
+        """Return the latents `(N, width)` of ids, bounded where that is asked for."""
+        bound = self.truncation if self.truncates == "latents" else None
+        numbers = stream(seed, "mint.latent", 0, ids, bound)
         return self.conditioning.sample_latent(self.context, aspects, numbers)
+
+    def _mean_inputs(self, aspects: AspectValues, ids: IntArray) -> tuple[Tensor, Tensor | None]:
+        """Return the generator's inputs for noise that belongs to no seed."""
+        part = {name: rows.cpu() for name, rows in aspects.items()}
+        numbers = stream(0, "mint.mean", 0, ids)
+        latent = self.conditioning.sample_latent(self.context, part, numbers).to(self.device)
+        return self.conditioning.generator_inputs(self.context, latent, aspects)
 
     def complete(self, aspects: AspectValues, ids: IntArray, seed: int) -> dict[str, Tensor]:
         """Return values for every aspect of the schema, those missing drawn from the bank.
@@ -167,6 +162,9 @@ class GanSampler:
             latent = self.latents(part, ids[here], seed).to(self.device)
             on_device = {name: rows.to(self.device) for name, rows in part.items()}
             z, condition = self.conditioning.generator_inputs(self.context, latent, on_device)
-            made = self.generator(z) if condition is None else self.generator(z, condition)
+            if self._pulled is not None:
+                made = self._pulled(z, condition, on_device)
+            else:
+                made = self.generator(z) if condition is None else self.generator(z, condition)
             images[start : start + taken] = to_uint8(made[:taken].float()).cpu().numpy()
         return images

@@ -59,8 +59,9 @@ def write_minted(
         folder: new or empty; one that holds this very mint already is left as it is.
         schema: the aspects of `minted.values`.
         provenance: plain values; "generator" (the SHA-256 of its weights) stands beside every
-            image, "parents" (digests of what the mint was made from) in the summary, and
-            "license" (an address or an SPDX name), if given, in the Croissant metadata.
+            image, and so does "truncation" (what it acts on and its value), if given; "parents"
+            (digests of what the mint was made from) stand in the summary, and "license" (an
+            address or an SPDX name), if given, in the Croissant metadata.
 
     Raises:
         UsageError: if the folder holds anything else, or cannot be written.
@@ -84,7 +85,7 @@ def write_parts(
     temporary = None
     try:
         temporary = part_folder(folder)
-        writing = _Writing(temporary, schema, str(provenance.get("generator", "")))
+        writing = _Writing(temporary, schema, provenance)
         with (temporary / MANIFEST).open("wb") as manifest:
             for part in parts:
                 writing.add(part, manifest)
@@ -171,8 +172,11 @@ def _refusal(folder: Path, what: str) -> UsageError:
 class _Writing:
     """A mint while it is written: what must be known of parts that are gone again."""
 
-    def __init__(self, folder: Path, schema: Schema, generator: str) -> None:
-        self.folder, self.schema, self.generator = folder, schema, generator
+    def __init__(self, folder: Path, schema: Schema, provenance: Mapping[str, Any]) -> None:
+        self.folder, self.schema = folder, schema
+        self.generator = str(provenance.get("generator", ""))
+        # what fixes an image beside its id and seed; absent where nothing was truncated
+        self.truncation = {k: to_plain(v) for k, v in provenance.items() if k == "truncation"}
         self.category = schema.of_kind("category")[0]
         self.categories = [a.name for a in schema if a.kind == "category"]
         self.folders = folder_names(getattr(self.category, "classes"))  # noqa: B009
@@ -219,7 +223,7 @@ class _Writing:
     def _digest(self, provenance: Mapping[str, Any]) -> str:
         """SHA-256 of what was minted: pixels, aspects, ids, seeds, generator, curation."""
         made_by = {k: str(provenance.get(k, "")) for k in ("generator", "license")}
-        told = {"schema": self.schema.to_plain(), **made_by, "version": VERSION}
+        told = {"schema": self.schema.to_plain(), **made_by, "version": VERSION, **self.truncation}
         told |= {"curation": self.curation, "counts": to_plain(self.counts), "shape": self.shape}
         content = {name: digest.hexdigest() for name, digest in self.content.items()}
         return fingerprint(told | {"content": content})
@@ -241,10 +245,13 @@ class _Writing:
         told = {a.name: _plain(a, part.values[a.name][row]) for a in self.schema}
         origin = {"origin": "minted", "id": int(part.ids[row]), "seed": int(part.seeds[row])}
         source = f"generator {self.generator}, image {origin['id']} of seed {origin['seed']}"
+        for cut in self.truncation.values():
+            source += f", {cut['of']} truncated at {cut['value']:g}"
         packet = xmp_packet(source, {n: str(told[n]) for n in self.categories})
         raw = stored_png(part.images[row], {XMP_KEYWORD: packet})
         (self.folder / name).write_bytes(raw)
-        made = {"generator": self.generator, "sha256": hashlib.sha256(raw).hexdigest()}
+        made = {"generator": self.generator, **self.truncation}
+        made["sha256"] = hashlib.sha256(raw).hexdigest()
         scores = {n: _number(s[row]) for n, s in part.scores.items()}
         return {"file_name": name, **told, **origin, **made, "scores": scores}
 

@@ -4,9 +4,11 @@ The axis is `architectures` (`augmint.core.registry.ARCHITECTURES`); its base is
 with one subclass a role (`GeneratorArchitecture`, `CriticArchitecture`, `ClassifierArchitecture`).
 
 Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `vac` (the MNIST, CIFAR-10 and binary
-networks of VAC+GAN), `classifiers` (small-cnn, fer-simple, fer-surreal). Shared parts: `blocks`
-(upsampling, normalisation, initialisation), `stochastic` (noise, minibatch discrimination) and
-`sizes` (which image sizes fit, and the error that names the nearest ones).
+networks of VAC+GAN), `mlp` (the first conditional GAN's dense and maxout layers), `classifiers`
+(small-cnn, fer-simple, fer-surreal), `biggan` (its generator; the critic is resnet-critic's plan
+"biggan"), `flow` (flow-unet) and `vae`, which learn without a critic. Shared parts: `blocks`
+(upsampling, normalisation, initialisation), `stochastic` (noise, minibatch discrimination and
+deviation) and `sizes` (which image sizes fit, and the error that names the nearest ones).
 
 To add one: a frozen dataclass in a new module here, decorated with
 `@ARCHITECTURES.register("kebab-name")`, whose fields are its sizes, whose `check_shape` refuses what

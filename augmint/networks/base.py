@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from augmint.core.errors import UsageError
 from augmint.core.types import OutputKind
 
 if TYPE_CHECKING:
@@ -49,8 +50,36 @@ class GeneratorArchitecture(Architecture):
     role: ClassVar[Role] = "generator"
     bounded: ClassVar[bool] = True
     """Images cannot leave [-1, 1]; False where only training keeps them there."""
-    gives_styles: ClassVar[bool] = False
-    """The module has `styles(latent, condition)` and `synthesise(styles)`, whose chain is G."""
+    adversarial: ClassVar[bool] = True
+    """A critic can train it: gradients of its images reach all of its weights, at their cost."""
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What its module has besides forward:
+
+    | member | methods |
+    |---|---|
+    | styles | `styles(latent, condition)` and `synthesise(styles)`, whose chain is G |
+    | velocity | `velocity(images, times, condition, kept)`, of the images' shape |
+    | posterior | `posterior(images, condition)`: mean and log variance of the latent |
+    """
+    truncates: ClassVar[bool] = True
+    """Latents nearer to 0 give more typical images; not where a latent is an image's very noise."""
+    asks: ClassVar[frozenset[str]] = frozenset()
+    """What a direct objective must give it ("dropped conditions")."""
+
+    def latent_needed(self, shape: Shape) -> int | None:
+        """Return the only width of latents that it takes for a shape; None: any."""
+        return None
+
+    def check_latent(self, name: str, latent_width: int, shape: Shape) -> None:
+        """Raise `UsageError` if latents of this width do not suit; `name` is the architecture's."""
+        needed = self.latent_needed(shape)
+        if needed is not None and latent_width != needed:
+            size = "x".join(map(str, shape))
+            raise UsageError(
+                f"{name} takes {needed} numbers as its latent for images of {size}",
+                latent_width,
+                f"set latent_dim={needed} (--set generator.latent_dim={needed})",
+            )
 
     @abstractmethod
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:

@@ -58,16 +58,21 @@ class UpsampleConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, bias: bool = True, folded: bool = True) -> None:
         super().__init__()
         self.folded = folded
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.weight: Tensor = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, images: FloatImages) -> FloatImages:
+        weight = self.used_weight()
         if self.folded:
-            kernel = fold_upsampling(self.weight)
+            kernel = fold_upsampling(weight)
             return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
         doubled = F.interpolate(images, scale_factor=2, mode="nearest")
-        return F.conv2d(doubled, self.weight, self.bias, padding=1)
+        return F.conv2d(doubled, weight, self.bias, padding=1)
+
+    def used_weight(self) -> Tensor:
+        """Return the 3x3 weight that the images meet."""
+        return self.weight
 
 
 def instance_norm(
@@ -261,12 +266,23 @@ class SpectralConv2d(nn.Conv2d, _Spectral):
 class SpectralLinear(nn.Linear, _Spectral):
     """A linear layer whose weight has spectral norm 1."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs)
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
         self._add_state()
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.normalised_weight(), self.bias)
+
+
+class SpectralUpsampleConv(UpsampleConv, _Spectral):
+    """`UpsampleConv` whose 3x3 weight, as an `(out, in·9)` matrix, has spectral norm 1."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self._add_state()
+
+    def used_weight(self) -> Tensor:
+        return self.normalised_weight()
 
 
 def flattened(maps: FloatImages) -> Tensor:
@@ -311,6 +327,21 @@ def initialise_glorot(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def initialise_orthogonal(network: nn.Module) -> None:
+    """Draw weights as matrices `(out, rest)` with orthonormal rows or columns, biases 0.
+
+    (Saxe et al. 2014, 1312.6120; as in Brock et al. 2018, 1809.11096, appendix C.) Spectral state
+    is settled on the new weights.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | UpsampleConv):
+            nn.init.orthogonal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+            if isinstance(module, _Spectral):
+                module.settle()
 
 
 def initialise_he(network: nn.Module) -> None:

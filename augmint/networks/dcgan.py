@@ -22,6 +22,7 @@ from augmint.networks.blocks import (
     initialise,
 )
 from augmint.networks.sizes import check_size, refuse_condition
+from augmint.networks.stochastic import MinibatchDeviation, check_minibatch, compares
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages, Latents, Shape
@@ -176,41 +177,58 @@ class DcganCritic(CriticArchitecture):
     `normalisation="spectral"` (Miyato et al. 2018) bounds each layer's spectral norm and leaves
     samples apart; "batch" is the original (no normalisation in the first layer) and couples
     them, as `batch_coupled` says; "none" suits the gradient penalty. Weights from N(0, 0.02²).
-    Built in channels_last.
+    Built in channels_last. What compares the samples of a batch (`minibatch_…`) couples them too;
+    its weight is not normalised.
 
     Args:
         channels: width of the first layer.
         normalisation: of all layers.
+        minibatch_discrimination: kernels appended to the features (Salimans et al. 2016); 0: none.
+        minibatch_dimensions: of each kernel.
+        minibatch_deviation: samples of a group whose standard deviation is one more map before the
+            last convolution (Karras et al. 2018); 0: none.
     """
 
     channels: int = 64
     normalisation: Literal["spectral", "batch", "none"] = "spectral"
+    minibatch_discrimination: int = 0
+    minibatch_dimensions: int = 5
+    minibatch_deviation: int = 0
     channels_last: ClassVar[bool] = True
 
     @property
     def batch_coupled(self) -> bool:  # type: ignore[override]
-        return self.normalisation == "batch"
+        compared = self.minibatch_discrimination + self.minibatch_deviation > 0
+        return self.normalisation == "batch" or compared
 
     def check_shape(self, shape: Shape) -> None:
         check_width(self.channels)
+        check_minibatch(
+            self.minibatch_discrimination, self.minibatch_dimensions, self.minibatch_deviation
+        )
         check_size(shape, "dcgan-critic takes sizes from 8 to 256 px")
 
     def feature_width(self, shape: Shape) -> int:
-        k = _halvings(shape)
-        return self._widths(shape)[-1] * (shape[1] // 2**k) * (shape[2] // 2**k)
+        return self._map_width(shape) + self.minibatch_discrimination
 
     def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
         refuse_condition("dcgan-critic", condition_width)
         self.check_shape(shape)
-        network = _Critic(self, shape[0], self._widths(shape), self.feature_width(shape))
+        network = _Critic(self, shape[0], self._widths(shape), self._map_width(shape))
         initialise(network)
         return channels_last(network)
 
     def _widths(self, shape: Shape) -> list[int]:
-        return [self.channels * min(2**i, 8) for i in range(_halvings(shape))]
+        return [self.channels * min(2**i, 8) for i in range(halvings(shape))]
+
+    def _map_width(self, shape: Shape) -> int:
+        """Return the numbers of the last map."""
+        k = halvings(shape)
+        return self._widths(shape)[-1] * (shape[1] // 2**k) * (shape[2] // 2**k)
 
 
-def _halvings(shape: Shape) -> int:
+def halvings(shape: Shape) -> int:
+    """Return how often both sides are halved, rounded down, until the smaller one is 4 to 7."""
     return (min(shape[1:]) // 4).bit_length() - 1
 
 
@@ -221,6 +239,9 @@ class _Critic(nn.Module):
         spectral = plan.normalisation == "spectral"
         for i, outputs in enumerate(widths):
             normed = plan.normalisation == "batch" and i > 0
+            if plan.minibatch_deviation and i == len(widths) - 1:
+                layers += [MinibatchDeviation(plan.minibatch_deviation)]
+                inputs += 1
             if spectral:
                 layers += [SpectralConv2d(inputs, outputs, 4, 2, 1)]
             else:
@@ -229,8 +250,11 @@ class _Critic(nn.Module):
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             inputs = outputs
         self.layers = nn.Sequential(*layers)
+        kernels = plan.minibatch_discrimination
+        self.compare = compares(features, kernels, plan.minibatch_dimensions)
+        features += kernels
         self.score = SpectralLinear(features, 1) if spectral else nn.Linear(features, 1)
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
-        features = flattened(self.layers(images))
+        features = self.compare(flattened(self.layers(images)))
         return CriticOutput(self.score(features).squeeze(1), "score", features)

@@ -21,17 +21,21 @@ from augmint.networks.blocks import (
     BatchNorm2d,
     SpectralConv2d,
     SpectralLinear,
+    SpectralUpsampleConv,
     UpsampleConv,
     channels_last,
     initialise_glorot,
+    initialise_orthogonal,
 )
-from augmint.networks.dcgan import WIDEST_BASE, check_width, doublings
+from augmint.networks.dcgan import WIDEST_BASE, check_width, doublings, halvings
 from augmint.networks.sizes import check_size, refuse_condition
+from augmint.networks.stochastic import MinibatchDeviation, check_minibatch, compares
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages, Latents, Shape
 
 SMALLEST_GRID = 4
+_SPECTRAL = SpectralConv2d | SpectralLinear | SpectralUpsampleConv
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -40,24 +44,26 @@ class ConditionalBatchNorm2d(nn.Module):
         y = (x - mean) / sqrt(var + epsilon) · (1 + A c) + B c
 
     With a one-hot condition this is one scale and shift a class (de Vries et al. 2017, 1707.00683;
-    Miyato and Koyama 2018, 1802.05637). A and B begin at zero: at first classes look alike. With
-    no condition it is plain batch normalisation with a learned scale and shift.
+    Miyato and Koyama 2018, 1802.05637). A and B begin at zero: at first classes look alike; not so
+    with `spectral`, where their norm is always 1. With no condition it is plain batch normalisation
+    with a learned scale and shift.
 
     Args:
         channels: of the images.
         condition: width of c; 0 for none.
+        spectral: divide A and B by their spectral norm.
     """
 
-    def __init__(self, channels: int, condition: int) -> None:
+    def __init__(self, channels: int, condition: int, spectral: bool = False) -> None:
         super().__init__()
         self.norm = BatchNorm2d(channels, affine=not condition)
-        self.gain = nn.Linear(condition, channels, bias=False) if condition else None
-        self.shift = nn.Linear(condition, channels, bias=False) if condition else None
+        self.gain = dense(condition, channels, spectral, bias=False) if condition else None
+        self.shift = dense(condition, channels, spectral, bias=False) if condition else None
 
     def settle(self) -> None:
         """Let conditions make no difference yet; called once weights are drawn."""
         for layer in (self.gain, self.shift):
-            if layer is not None:
+            if layer is not None and not isinstance(layer, SpectralLinear):
                 nn.init.zeros_(layer.weight)
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> FloatImages:
@@ -85,10 +91,10 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, spectral: bool = True) -> None:
         super().__init__()
         inner, half = max(channels // 8, 1), max(channels // 2, 1)
-        self.query = _conv(channels, inner, 1, spectral)
-        self.key = _conv(channels, inner, 1, spectral)
-        self.value = _conv(channels, half, 1, spectral)
-        self.out = _conv(half, channels, 1, spectral)
+        self.query = conv(channels, inner, 1, spectral)
+        self.key = conv(channels, inner, 1, spectral)
+        self.value = conv(channels, half, 1, spectral)
+        self.out = conv(half, channels, 1, spectral)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, images: FloatImages) -> FloatImages:
@@ -104,7 +110,14 @@ class SelfAttention(nn.Module):
         return result
 
 
-def _conv(inputs: int, outputs: int, kernel: int, spectral: bool) -> nn.Module:
+def dense(inputs: int, outputs: int, spectral: bool, bias: bool = True) -> nn.Linear:
+    """Return a dense layer, its weight divided by its spectral norm where that is asked for."""
+    kind = SpectralLinear if spectral else nn.Linear
+    return kind(inputs, outputs, bias=bias)
+
+
+def conv(inputs: int, outputs: int, kernel: int, spectral: bool) -> nn.Module:
+    """Return a convolution that keeps the size, as `dense`."""
     padding = kernel // 2
     if spectral:
         return SpectralConv2d(inputs, outputs, kernel, 1, padding)
@@ -116,15 +129,21 @@ class UpBlock(nn.Module):
 
     norm, ReLU, repeat x2 and 3x3, norm, ReLU, 3x3; beside it a 1x1 convolution, then repeat x2 (in
     this order, which commutes, at a quarter of the work).
+
+    Args:
+        inputs, outputs: channels.
+        condition: width of what the normalisations are told; 0 for none.
+        spectral: divide all weights by their spectral norm.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition: int) -> None:
+    def __init__(self, inputs: int, outputs: int, condition: int, spectral: bool = False) -> None:
         super().__init__()
-        self.norm1 = ConditionalBatchNorm2d(inputs, condition)
-        self.conv1 = UpsampleConv(inputs, outputs)
-        self.norm2 = ConditionalBatchNorm2d(outputs, condition)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Conv2d(inputs, outputs, 1)
+        doubling = SpectralUpsampleConv if spectral else UpsampleConv
+        self.norm1 = ConditionalBatchNorm2d(inputs, condition, spectral)
+        self.conv1 = doubling(inputs, outputs)
+        self.norm2 = ConditionalBatchNorm2d(outputs, condition, spectral)
+        self.conv2 = conv(outputs, outputs, 3, spectral)
+        self.skip = conv(inputs, outputs, 1, spectral)
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> FloatImages:
         x = self.conv1(F.relu(self.norm1(images, condition)))
@@ -145,10 +164,10 @@ class DownBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.halves, self.first = halves, first
-        self.conv1 = _conv(inputs, outputs, 3, spectral)
-        self.conv2 = _conv(outputs, outputs, 3, spectral)
+        self.conv1 = conv(inputs, outputs, 3, spectral)
+        self.conv2 = conv(outputs, outputs, 3, spectral)
         changes = inputs != outputs or halves
-        self.skip = _conv(inputs, outputs, 1, spectral) if changes else nn.Identity()
+        self.skip = conv(inputs, outputs, 1, spectral) if changes else nn.Identity()
 
     def forward(self, images: FloatImages) -> FloatImages:
         x = self.conv1(images if self.first else F.relu(images))
@@ -160,19 +179,35 @@ class DownBlock(nn.Module):
         return result
 
 
-def check_residual(name: str, channels: int, shape: Shape) -> None:
-    """Raise `UsageError` for a width below 1 or a size that leaves no grid of 4 to 15."""
+def check_residual(name: str, channels: int, shape: Shape, attention: int = 0) -> None:
+    """Raise `UsageError` for a width below 1 or a size that leaves no grid of 4 to 15.
+
+    With `attention`, also for a size of which no map has that smaller side.
+    """
 
     def fits(height: int, width: int) -> bool:
-        k = doublings(height, width, SMALLEST_GRID)
-        return k >= 1 and min(height, width) // 2**k <= WIDEST_BASE
+        sides = map_sides((1, height, width))
+        reached = not attention or attention in sides
+        return len(sides) > 1 and sides[0] <= WIDEST_BASE and reached
 
     check_width(channels)
+    looks = f" and passes {attention} (attention: {attention}, 0 for none)" if attention else ""
     rule = (
         f"{name} takes sizes whose smaller side, halved k >= 1 times, is "
-        f"{SMALLEST_GRID} to {WIDEST_BASE}, from 8 to 256 px"
+        f"{SMALLEST_GRID} to {WIDEST_BASE}{looks}, from 8 to 256 px"
     )
     check_size(shape, rule, fits)
+
+
+def map_sides(shape: Shape) -> list[int]:
+    """Return the smaller side of each map, from the grid to the full size.
+
+    Example:
+        >>> map_sides((3, 28, 28)), map_sides((3, 128, 128))
+        ([7, 14, 28], [4, 8, 16, 32, 64, 128])
+    """
+    k = doublings(shape[1], shape[2], SMALLEST_GRID)
+    return [min(shape[1:]) // 2 ** (k - i) for i in range(k + 1)]
 
 
 def block_widths(channels: int, k: int) -> list[int]:
@@ -199,10 +234,12 @@ class ResnetGenerator(GeneratorArchitecture):
     Args:
         channels: width of the maps (of the finest three above 32 px).
         attention: a self-attention layer before the last block, where the map has half the size.
+        spectral: divide all weights by their spectral norm, as in SAGAN (attention always does).
     """
 
     channels: int = 64
     attention: bool = False
+    spectral: bool = False
     batch_coupled: ClassVar[bool] = True
     channels_last: ClassVar[bool] = True
     condition_modes: ClassVar[frozenset[str]] = frozenset({"conditional-norm"})
@@ -222,11 +259,12 @@ class _Generator(nn.Module):
         k = doublings(height, width, SMALLEST_GRID)
         widths = block_widths(plan.channels, k)
         self.grid = (height // 2**k, width // 2**k)
-        self.project = nn.Linear(latent, self.grid[0] * self.grid[1] * widths[0])
-        self.blocks = nn.ModuleList(UpBlock(a, b, condition) for a, b in pairwise(widths))
+        spectral = plan.spectral
+        self.project = dense(latent, self.grid[0] * self.grid[1] * widths[0], spectral)
+        self.blocks = nn.ModuleList(UpBlock(a, b, condition, spectral) for a, b in pairwise(widths))
         self.attention = SelfAttention(widths[-2]) if plan.attention else nn.Identity()
         self.norm = BatchNorm2d(widths[-1])
-        self.out = nn.Conv2d(widths[-1], outputs, 3, padding=1)
+        self.out = conv(widths[-1], outputs, 3, spectral)
 
     def forward(self, latent: Latents, condition: Tensor | None = None) -> FloatImages:
         # pixel-major order of the dense layer's outputs: the grid is born in channels_last
@@ -244,38 +282,61 @@ class _Generator(nn.Module):
 class ResnetCritic(CriticArchitecture):
     """Residual blocks, ReLU, sum over positions, a dense score.
 
-    Blocks halve while the smaller side exceeds 8, at least once, and two at the end keep the size,
-    as SNGAN's at 32 px: 16, 8, 8, 8. Features are the sums, `(N, channels of the last block)`; the score is
-    a dense layer on them. Glorot's uniform weights.
+    With the plan "sngan" blocks halve while the smaller side exceeds 8, at least once, and two at
+    the end keep the size, as SNGAN's at 32 px: 16, 8, 8, 8. With "biggan" blocks halve while the
+    smaller side is at least 8, to 4 to 7, each doubling the width up to 16 · channels, and one keeps
+    the size, as BigGAN's at 128 px (Brock et al. 2018, 1809.11096, table 4). Features are the sums,
+    `(N, channels of the last block)`; the score is a dense layer on them. What compares the samples
+    of a batch (`minibatch_…`) couples them; its weight is not normalised.
 
     Args:
-        channels: width of the first two blocks, doubled by each that halves after them; 128 in the
-            paper at 32 px.
+        channels: width of the first block (of the first two with "sngan"), doubled by each that
+            halves after; 128 for SNGAN at 32 px, 96 for BigGAN.
         normalisation: "spectral" or "none".
         attention: a self-attention layer after the first block.
+        plan: which blocks.
+        initialisation: Glorot's uniform weights, or orthogonal ones as BigGAN's.
+        minibatch_discrimination: kernels appended to the features (Salimans et al. 2016); 0: none.
+        minibatch_dimensions: of each kernel.
+        minibatch_deviation: samples of a group whose standard deviation is one more map before the
+            last block (Karras et al. 2018); 0: none.
     """
 
     channels: int = 64
     normalisation: Literal["spectral", "none"] = "spectral"
     attention: bool = False
+    plan: Literal["sngan", "biggan"] = "sngan"
+    initialisation: Literal["glorot", "orthogonal"] = "glorot"
+    minibatch_discrimination: int = 0
+    minibatch_dimensions: int = 5
+    minibatch_deviation: int = 0
     channels_last: ClassVar[bool] = True
+
+    @property
+    def batch_coupled(self) -> bool:  # type: ignore[override]
+        return self.minibatch_discrimination + self.minibatch_deviation > 0
 
     def check_shape(self, shape: Shape) -> None:
         check_width(self.channels)
+        check_minibatch(
+            self.minibatch_discrimination, self.minibatch_dimensions, self.minibatch_deviation
+        )
         check_size(shape, "resnet-critic takes sizes from 8 to 256 px")
 
     def feature_width(self, shape: Shape) -> int:
-        return self._widths(shape)[-1]
+        return self._widths(shape)[-1] + self.minibatch_discrimination
 
     def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:
         refuse_condition("resnet-critic", condition_width)
         self.check_shape(shape)
-        return built(_Critic(self, shape[0], self._widths(shape)))
+        return built(_Critic(self, shape[0], self._widths(shape)), self.initialisation)
 
     def _widths(self, shape: Shape) -> list[int]:
         """Return the width after each halving block; the plain blocks keep the last."""
-        halvings = max(((min(shape[1:]) - 1) // 8).bit_length(), 1)
-        return [self.channels * 2 ** max(0, i - 1) for i in range(halvings)]
+        if self.plan == "biggan":
+            return [self.channels * min(2**i, 16) for i in range(halvings(shape))]
+        count = max(((min(shape[1:]) - 1) // 8).bit_length(), 1)
+        return [self.channels * 2 ** max(0, i - 1) for i in range(count)]
 
 
 class _Critic(nn.Module):
@@ -288,22 +349,32 @@ class _Critic(nn.Module):
             if plan.attention and i == 0:
                 blocks += [SelfAttention(outputs, spectral)]
             inputs = outputs
-        for _ in range(2):
+        if plan.plan == "sngan":
             blocks += [DownBlock(inputs, inputs, False, False, spectral)]
+        more, kernels = bool(plan.minibatch_deviation), plan.minibatch_discrimination
+        if more:
+            blocks += [MinibatchDeviation(plan.minibatch_deviation)]
+        blocks += [DownBlock(inputs + more, inputs, False, False, spectral)]
         self.blocks = nn.Sequential(*blocks)
-        self.score = SpectralLinear(inputs, 1) if spectral else nn.Linear(inputs, 1)
+        self.compare = compares(inputs, kernels, plan.minibatch_dimensions)
+        self.score = dense(inputs + kernels, 1, spectral)
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
-        features = F.relu(self.blocks(images)).sum((2, 3))
+        features = self.compare(F.relu(self.blocks(images)).sum((2, 3)))
         return CriticOutput(self.score(features).squeeze(1), "score", features)
 
 
-def built(network: nn.Module) -> nn.Module:
+def built(
+    network: nn.Module, initialisation: Literal["glorot", "orthogonal"] = "glorot"
+) -> nn.Module:
     """Return the network with its weights drawn and its state settled, in channels_last."""
+    if initialisation == "orthogonal":
+        initialise_orthogonal(network)
+        return channels_last(network)
     initialise_glorot(network)
     for module in network.modules():
         if isinstance(module, UpsampleConv):
             nn.init.xavier_uniform_(module.weight)
-        if isinstance(module, ConditionalBatchNorm2d | SpectralConv2d | SpectralLinear):
+        if isinstance(module, ConditionalBatchNorm2d | _SPECTRAL):
             module.settle()
     return channels_last(network)

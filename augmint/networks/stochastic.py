@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from augmint.core.errors import UsageError
+
 if TYPE_CHECKING:
-    from augmint.core.types import Features
+    from augmint.core.types import Features, FloatImages
 
 
 class GaussianNoise(nn.Module):
@@ -46,3 +48,57 @@ class MinibatchDiscrimination(nn.Module):
         m = (features @ self.weight).view(-1, self.kernels, self.dimensions)
         distance = (m[:, None] - m[None]).abs().sum(3)
         return torch.cat((features, torch.exp(-distance).sum(1)), 1)
+
+
+def compares(features: int, kernels: int, dimensions: int) -> nn.Module:
+    """Return what a critic's features pass through: `MinibatchDiscrimination`, or nothing for 0."""
+    return MinibatchDiscrimination(features, kernels, dimensions) if kernels else nn.Identity()
+
+
+class MinibatchDeviation(nn.Module):
+    """Appends one map that says how much the samples of a group differ, the same number everywhere.
+
+        s_g = mean_chw sqrt(var_{i in g} x_ichw + 1e-8)
+
+    with the biased variance over the group (Karras et al. 2018, 1710.10196, section 3; groups as in
+    Karras et al. 2020, 1912.04958). Sample i belongs to group i mod (N / group); where `group` does
+    not divide N, the largest number below it that does is taken. `(N, C, H, W)` to
+    `(N, C + 1, H, W)`. Couples the samples of a batch.
+
+    Args:
+        group: samples of a group, at least 1 (with 1 the map is constant).
+    """
+
+    def __init__(self, group: int = 4) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, maps: FloatImages) -> FloatImages:
+        n, channels, height, width = maps.shape
+        size = next(g for g in range(min(self.group, n), 0, -1) if n % g == 0)
+        apart = maps.reshape(size, n // size, channels, height, width)
+        spread = (apart.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        map_ = spread.repeat(size)[:, None, None, None].expand(n, 1, height, width)
+        return torch.cat((maps, map_), 1)
+
+
+def check_minibatch(kernels: int, dimensions: int, group: int) -> None:
+    """Raise `UsageError` for options of a critic's minibatch parts that are out of range.
+
+    Args:
+        kernels: of the minibatch discrimination; 0 for none.
+        dimensions: of each kernel, at least 1.
+        group: of the minibatch deviation, at least 2; 0 for none.
+    """
+    if kernels < 0 or dimensions < 1:
+        raise UsageError(
+            "minibatch discrimination has kernels of at least one dimension",
+            f"minibatch_discrimination={kernels}, minibatch_dimensions={dimensions}",
+            "set minibatch_discrimination: 50, minibatch_dimensions: 5, or 0 kernels for none",
+        )
+    if group < 0 or group == 1:
+        raise UsageError(
+            "a deviation is taken over groups of at least 2 samples",
+            f"minibatch_deviation={group}",
+            "set minibatch_deviation: 4, or 0 for none",
+        )

@@ -24,6 +24,7 @@ from augmint.networks.blocks import channels_last, flattened
 from augmint.networks.dcgan import doublings
 from augmint.networks.resnet import SMALLEST_GRID, check_residual
 from augmint.networks.sizes import refuse_condition
+from augmint.networks.stochastic import MinibatchDeviation
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages, Latents, Shape
@@ -233,7 +234,7 @@ class StyleGan2Generator(GeneratorArchitecture):
     mixing: float = 0.9
     channels_last: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
-    gives_styles: ClassVar[bool] = True
+    gives: ClassVar[frozenset[str]] = frozenset({"styles"})
     condition_modes: ClassVar[frozenset[str]] = frozenset({"modulation"})
 
     def check_shape(self, shape: Shape) -> None:
@@ -360,10 +361,10 @@ class _Critic(nn.Module):
         k = doublings(height, width, SMALLEST_GRID)
         widths = widths_of(plan.channels, plan.widest, k)[::-1]
         cells = (height // 2**k) * (width // 2**k)
-        self.deviation = plan.deviation
         self.read = EqualConv2d(inputs, widths[0], 1)
         self.read_bias = nn.Parameter(torch.zeros(widths[0], 1, 1))
         self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
+        self.deviation = MinibatchDeviation(4) if plan.deviation else nn.Identity()
         self.last = EqualConv2d(widths[-1] + plan.deviation, widths[-1], 3)
         self.last_bias = nn.Parameter(torch.zeros(widths[-1], 1, 1))
         self.dense = EqualLinear(widths[-1] * cells, widths[-1])
@@ -371,22 +372,6 @@ class _Critic(nn.Module):
 
     def forward(self, images: FloatImages, condition: Tensor | None = None) -> CriticOutput:
         x = self.blocks(activate(self.read(images) + self.read_bias))
-        if self.deviation:
-            x = torch.cat((x, group_deviation(x)), 1)
-        x = activate(self.last(x) + self.last_bias)
+        x = activate(self.last(self.deviation(x)) + self.last_bias)
         features = activate(self.dense(flattened(x)))
         return CriticOutput(self.score(features).squeeze(1), "score", features)
-
-
-def group_deviation(maps: FloatImages, group: int = 4) -> FloatImages:
-    """Return `(N, 1, H, W)`: how much the samples of a group differ, one number a group.
-
-    The biased standard deviation over the group at each place, averaged over channels and
-    positions; sample i belongs to group i mod (N / group). Where `group` does not divide N, the
-    largest number below it that does is taken.
-    """
-    n, channels, height, width = maps.shape
-    size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
-    apart = maps.reshape(size, n // size, channels, height, width)
-    spread = (apart.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-    return spread.repeat(size)[:, None, None, None].expand(n, 1, height, width)

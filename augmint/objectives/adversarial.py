@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,6 +55,7 @@ class _Adversarial(Objective):
 class _LogLikelihood(_Adversarial):
     """The critic of minimax and non-saturating: binary cross-entropy of real against fake."""
 
+    boundary: ClassVar[float | None] = 0.0
     real_label: float = 1.0
 
     def __post_init__(self) -> None:
@@ -124,6 +126,10 @@ class LeastSquares(_Adversarial):
     real_label: float = 1.0
     generator_label: float = 1.0
 
+    @property
+    def boundary(self) -> float:  # type: ignore[override]
+        return (self.fake_label + self.real_label) / 2.0
+
     def _critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return (real - self.real_label).square().mean() + (fake - self.fake_label).square().mean()
 
@@ -156,6 +162,8 @@ class Hinge(_Adversarial):
     Critic `E max(0, 1 - r) + E max(0, 1 + f)`: scores beyond the margin give no gradient;
     generator `-E f` (Lim and Ye 2017, 1705.02894; Miyato et al. 2018, 1802.05957).
     """
+
+    boundary: ClassVar[float | None] = 0.0
 
     def _critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean()

@@ -63,6 +63,8 @@ class Penalty(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
     per_sample: ClassVar[bool] = False
     """Takes gradients of one sample's score by its own input: undefined beside batch coupling."""
+    needs_features: ClassVar[bool] = False
+    """Reads the critic's features."""
     double_backward: ClassVar[bool] = False
     """Differentiates a gradient."""
     batch_coupled: ClassVar[bool] = False

@@ -16,7 +16,8 @@ Adversarial training:
 - `compatibility`: `check_compatible` compares what the chosen parts declare.
 - `game`: networks, losses and state of one run; `build_generator`.
 - `batches`: real rows and wanted aspects, as functions of the step.
-- `gan_phases`: critic with auxiliaries, generator, or both at once.
+- `gan_phases`: critic with auxiliaries, generator, or both at once; `direct_phase`: a generator that
+  learns without a critic.
 - `gan`: `train_gan` and `GanTraining`.
 
 To train something else, write phases and give them to `run_phases`; the loop needs no change.

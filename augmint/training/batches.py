@@ -117,6 +117,10 @@ class Batches:
             return kept[wanted[0]][places]
         return np.concatenate([kept[e][places[epochs == e]] for e in wanted])
 
+    def epoch(self, step: int) -> int:
+        """Return how many whole passes over the real rows lie before the step."""
+        return step * self.batch // len(self.data)
+
     def real(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the step's real images, float in [-1, 1], and their aspects, on the device."""
         if self._last is None or self._last[0] != step:

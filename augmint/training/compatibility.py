@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import (
     ARCHITECTURES,
+    AUGMENTERS,
     CONDITIONING,
     OBJECTIVES,
     Registry,
@@ -18,6 +21,7 @@ from augmint.core.registry import (
     split_spec,
 )
 from augmint.networks.base import Architecture
+from augmint.objectives.base import DirectObjective
 from augmint.training.game import Chosen, Game, choose
 
 if TYPE_CHECKING:
@@ -31,7 +35,8 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
 
     Compared are: roles; image sizes in reach; what the critic gives and the objective accepts;
     features; the aspects that conditioning carries; the ways condition vectors enter; penalties
-    a sample at a time beside a critic that couples samples; what penalties need; augmenters.
+    a sample at a time beside a critic that couples samples; what penalties need; augmenters; and
+    for an objective without a critic, what it needs of the generator and what needs a critic.
 
     Args:
         config: names the parts.
@@ -43,13 +48,23 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
         UsageError: for an unknown name, or a size out of a network's reach.
     """
     parts = choose(config)
+    direct = isinstance(parts.objective, DirectObjective)
     _check_roles(config, parts)
+    _check_players(config, parts)
     context = ConditioningContext(schema, shape, config.latent_dim)
     _check_conditioning(config, parts, context)
-    seen = (shape[0] + parts.conditioning.critic_channels(context), *shape[1:])
     parts.generator.check_shape(shape)
-    parts.critic.check_shape(seen)
-    _check_objective(config, parts, parts.critic.feature_width(seen))
+    width = parts.conditioning.latent_width(context)
+    if direct:
+        _check_direct(config, parts, width == parts.conditioning.noise_width(context))
+    parts.generator.check_latent(_name(config.generator), width, shape)
+    if direct:
+        return
+    seen = (shape[0] + parts.conditioning.critic_channels(context), *shape[1:])
+    critic = parts.adversaries[1]
+    critic.check_shape(seen)
+    _check_objective(config, parts, critic.feature_width(seen))
+    _check_top_k(config, parts)
     _check_penalties(config, parts)
     _check_augmenters(config, parts)
 
@@ -74,7 +89,7 @@ def coupled_parts(config: GanConfig, game: Game) -> list[str]:
     parts = game.parts
     named: list[tuple[str, Spec, object]] = [
         ("generator", config.generator, parts.generator),
-        ("critic", config.critic, parts.critic),
+        *((("critic", config.critic, parts.critic),) if config.critic is not None else ()),
         ("objective", config.objective, parts.objective),
         *(("penalty", s, p) for s, p in zip(config.penalties, parts.penalties, strict=True)),
     ]
@@ -83,12 +98,50 @@ def coupled_parts(config: GanConfig, game: Game) -> list[str]:
         for name, network in networks.items():
             if any(isinstance(m, _BatchNorm) for m in network.modules()):
                 found.append(f"{what} {name}")
+    found += ["top_k"] if config.top_k < 1.0 else []
     return [*found, *(["dropout or noise inside networks"] if game.stochastic else [])]
 
 
 def _check_roles(config: GanConfig, parts: Chosen) -> None:
     _check_role("generator", config.generator, parts.generator)
-    _check_role("critic", config.critic, parts.critic)
+    if config.critic is not None and parts.critic is not None:
+        _check_role("critic", config.critic, parts.critic)
+
+
+def _check_players(config: GanConfig, parts: Chosen) -> None:
+    """A critic plays where the objective is adversarial, and the generator suits the objective."""
+    objective, generator = _name(config.objective), _name(config.generator)
+    direct = isinstance(parts.objective, DirectObjective)
+    if direct and config.critic is not None:
+        raise IncompatibleError(
+            f"the objective {objective} trains the generator without a critic",
+            f"the critic {_name(config.critic)}",
+            "set critic to null (--set generator.critic=null)",
+        )
+    if isinstance(parts.objective, DirectObjective):
+        needed = parts.objective.needs
+        if needed not in parts.generator.gives:
+            raise IncompatibleError(
+                f"the objective {objective} trains a generator that gives a {needed}",
+                f"the generator {generator}, which gives "
+                f"{', '.join(sorted(parts.generator.gives)) or 'images only'}",
+                _choose("generator", ARCHITECTURES, lambda m: needed in _given(m)),
+            )
+        return
+    if not parts.generator.adversarial:
+        given = parts.generator.gives
+        raise IncompatibleError(
+            f"the generator {generator} learns without a critic",
+            f"the objective {objective}, which has one",
+            _choose("objective", OBJECTIVES, lambda m: m.needs in given)
+            + " and critic to null (--set generator.critic=null)",
+        )
+    if parts.critic is None:
+        raise IncompatibleError(
+            f"the objective {objective} has a critic",
+            f"critic null, beside the generator {generator}",
+            _choose("critic", ARCHITECTURES, lambda m: _gives(m, _accepted(parts))),
+        )
 
 
 def _check_role(role: str, spec: Spec, part: Architecture) -> None:
@@ -100,11 +153,74 @@ def _check_role(role: str, spec: Spec, part: Architecture) -> None:
         )
 
 
+WITH_CRITIC = (
+    *("critic_clip", "generator_interval", "simultaneous", "fresh_latents"),
+    *("top_k", "top_k_decay"),
+)
+"""Settings that say nothing where no critic plays, and must then be as they are by default."""
+
+
+def _check_direct(config: GanConfig, parts: Chosen, noise: bool) -> None:
+    """Refuse what needs a critic; `noise`: the latent is nothing else."""
+    objective, conditioning = parts.objective, parts.conditioning
+    name = f"the objective {_name(config.objective)}"
+    alone = f"{name} learns without a critic"
+    if isinstance(objective, DirectObjective) and not objective.generates:
+        raise IncompatibleError(
+            f"{name} must teach the generator to make images of latents that are drawn",
+            "settings with which it only learns to code images",
+            "let it model its latents (vae: --set generator.objective.beta=1)",
+        )
+    missing = sorted(parts.generator.asks - getattr(objective, "gives", frozenset()))
+    if missing:
+        raise IncompatibleError(
+            f"the generator {_name(config.generator)} as set asks for {missing[0]}",
+            f"{name} without them",
+            "let the objective give them (flow-matching: --set generator.objective.drop=0.1), or "
+            "do without (flow-unet: --set generator.generator.guidance=1)",
+        )
+    if not conditioning.generator_alone:
+        raise IncompatibleError(
+            alone,
+            f"the conditioning {_name(config.conditioning)}, which acts on one or beside one",
+            "tell the generator alone (--set generator.conditioning='{name: concatenation, "
+            "critic: false, enters: conditional-norm}'), or set conditioning to none",
+        )
+    if not noise:
+        raise IncompatibleError(
+            f"{name} takes latents that are noise and nothing else",
+            f"the conditioning {_name(config.conditioning)}, which puts aspects in the latent",
+            "let them enter elsewhere (--set generator.conditioning.enters=conditional-norm)",
+        )
+    if config.penalties:
+        raise IncompatibleError(
+            alone,
+            f"the penalty {_name(config.penalties[0])}, which is a part of the game with one",
+            "drop the penalties (--set generator.penalties=[])",
+        )
+    if config.augment is not None:
+        raise IncompatibleError(
+            alone,
+            f"augment {_name(config.augment)}, which changes what one sees",
+            "set augment to null (--set generator.augment=null)",
+        )
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in WITH_CRITIC and value != field.default:
+            shown = str(field.default).lower()
+            raise IncompatibleError(
+                alone,
+                f"{field.name}={value}, which is about one",
+                f"leave {field.name} as it is (--set generator.{field.name}={shown})",
+            )
+
+
 def _check_objective(config: GanConfig, parts: Chosen, features: int) -> None:
-    objective, critic = _name(config.objective), _name(config.critic)
-    given = parts.critic.output
-    if given not in parts.objective.accepts:
-        accepted = parts.objective.accepts
+    rules, player = parts.adversaries
+    objective, critic = _name(config.objective), _name(config.critic or "null")
+    given = player.output
+    if given not in rules.accepts:
+        accepted = rules.accepts
         raise IncompatibleError(
             f"the objective {objective} takes a critic that gives {' or '.join(sorted(accepted))}",
             f"{critic}, which gives {given}",
@@ -119,15 +235,28 @@ def _check_objective(config: GanConfig, parts: Chosen, features: int) -> None:
             f"set conditioning to one of: {_fitting(CONDITIONING, lambda m: given in m.accepts)}",
         )
     reader = ""
-    if parts.objective.needs_features:
+    if rules.needs_features:
         reader = f"the objective {objective}"
     elif parts.conditioning.needs_features:
         reader = f"the conditioning {_name(config.conditioning)}"
+    for spec, penalty in zip(config.penalties, parts.penalties, strict=True):
+        if penalty.needs_features and not reader:
+            reader = f"the penalty {_name(spec)}"
     if reader and features < 1:
         raise IncompatibleError(
             f"{reader} reads the critic's features",
             f"{critic}, which has none",
             "take a critic with features",
+        )
+
+
+def _check_top_k(config: GanConfig, parts: Chosen) -> None:
+    kept = math.ceil(config.top_k * config.batch)
+    if parts.objective.batch_coupled and kept < 2 <= config.batch:
+        raise IncompatibleError(
+            f"the objective {_name(config.objective)} compares images of a batch",
+            f"top_k {config.top_k:g} of batch {config.batch}, which leaves {kept}",
+            f"set top_k to {2 / config.batch:g} or more (--set generator.top_k=0.5)",
         )
 
 
@@ -142,7 +271,8 @@ def _check_conditioning(config: GanConfig, parts: Chosen, context: ConditioningC
             "set conditioning to none (--set generator.conditioning=none), or give such an aspect",
         )
     _check_mode(name, "generator", config.generator, parts.generator, conditioning.generator_mode)
-    _check_mode(name, "critic", config.critic, parts.critic, conditioning.critic_mode)
+    if config.critic is not None and parts.critic is not None:
+        _check_mode(name, "critic", config.critic, parts.critic, conditioning.critic_mode)
     conditioning.check(context)
 
 
@@ -164,13 +294,15 @@ def _check_mode(
 
 def _check_penalties(config: GanConfig, parts: Chosen) -> None:
     for spec, penalty in zip(config.penalties, parts.penalties, strict=True):
-        if penalty.player == "critic" and penalty.per_sample and parts.critic.batch_coupled:
+        coupled = penalty.per_sample and parts.adversaries[1].batch_coupled
+        if penalty.player == "critic" and coupled:
             raise IncompatibleError(
                 f"the penalty {_name(spec)} takes one sample's gradient at a time",
-                f"the critic {_name(config.critic)}, which couples the samples of a batch",
-                "take a critic without batch normalisation (normalisation: spectral or none)",
+                f"the critic {_name(config.critic or 'null')}, which couples the samples of a batch",
+                "take a critic without batch normalisation (normalisation: spectral or none) or "
+                "minibatch parts (minibatch_discrimination: 0, minibatch_deviation: 0)",
             )
-        if "styles" in penalty.needs and not parts.generator.gives_styles:
+        if "styles" in penalty.needs and "styles" not in parts.generator.gives:
             raise IncompatibleError(
                 f"the penalty {_name(spec)} needs the generator's styles",
                 f"the generator {_name(config.generator)}, which has none",
@@ -184,9 +316,18 @@ def _check_augmenters(config: GanConfig, parts: Chosen) -> None:
         raise IncompatibleError(
             "what the critic sees passes through an augmenter with gradients",
             f"augment={_name(config.augment or 'none')}",
-            "set augment to diff-augment or none (--set generator.augment=none)",
+            f"set augment to one of: {_fitting(AUGMENTERS, lambda m: bool(m.differentiable))}; or "
+            "none (--set generator.augment=none)",
         )
+    if augment is not None and augment.adapts:
+        _check_follows(config, parts)
     for field, part in (("augment", augment), ("auxiliary_augment", parts.auxiliary_augment)):
+        if part is not None and part.adapts and field != "augment":
+            raise IncompatibleError(
+                f"{field} has no critic to follow",
+                f"{_name(config.auxiliary_augment or 'none')}, which adapts to one",
+                f"give it a fixed p, or set {field} to affine",
+            )
         if part is not None and part.mixes:
             raise IncompatibleError(
                 f"{field} keeps images apart",
@@ -195,12 +336,49 @@ def _check_augmenters(config: GanConfig, parts: Chosen) -> None:
             )
 
 
+def _check_follows(config: GanConfig, parts: Chosen) -> None:
+    name = _name(config.augment or "none")
+    rule = f"the augmenter {name} follows the sign of real scores"
+    fixed = f"give {name} a fixed p (--set 'generator.augment={{name: {name}, p: 0.3}}')"
+    objective, critic = parts.adversaries
+    given = critic.output
+    if given not in ("score", "map"):
+        raise IncompatibleError(
+            rule,
+            f"{_name(config.critic or 'null')}, which gives {given}",
+            f"{fixed}, or set critic to one of: "
+            f"{_fitting(ARCHITECTURES, lambda m: _gives(m, frozenset({'score', 'map'})))}",
+        )
+    if objective.boundary is None:
+        raise IncompatibleError(
+            rule,
+            f"{_name(config.objective)}, whose scores have no place between real and generated",
+            f"{fixed}, or set objective to one of: "
+            f"{_fitting(OBJECTIVES, lambda m: m.boundary is not None)}",
+        )
+
+
 def _name(spec: Spec) -> str:
     return split_spec(spec, "part")[0]
 
 
 def _gives(member: Any, accepted: frozenset[str]) -> bool:
     return bool(member.role == "critic" and member.output in accepted)
+
+
+def _given(member: Any) -> frozenset[str]:
+    return member.gives if member.role == "generator" else frozenset()
+
+
+def _accepted(parts: Chosen) -> frozenset[str]:
+    objective = parts.objective
+    return frozenset() if isinstance(objective, DirectObjective) else objective.accepts
+
+
+def _choose(field: str, registry: Registry[Any], fits: Callable[[Any], bool]) -> str:
+    """A remedy: one of the members that fit, and how to say so."""
+    found = _fitting(registry, fits)
+    return f"set {field} to one of: {found} (--set generator.{field}={found.partition(',')[0]})"
 
 
 def _modes(member: Any) -> frozenset[str]:
@@ -215,6 +393,6 @@ def _fitting(registry: Registry[Any], fits: Callable[[Any], bool]) -> str:
         try:
             if fits(registry.get(name)):
                 found.append(name)
-        except (UsageError, ImportError, TypeError):
+        except (UsageError, ImportError, TypeError, AttributeError):
             continue
     return ", ".join(found) or "none is registered"

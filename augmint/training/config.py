@@ -14,15 +14,15 @@ class GanConfig:
     """What is trained, against what, and for how long. Defaults suit some tens of images a class.
 
     Args:
-        generator, critic: architectures.
-        objective: the adversarial pair of losses.
+        generator, critic: architectures; no critic (None) for an objective that learns without one.
+        objective: the adversarial pair of losses, or the loss of a generator alone.
         penalties: regularisers of the critic or the generator.
         conditioning: where aspects enter.
         augment: what every image the critic sees passes through, or None.
         auxiliary_augment: what the real images that train auxiliaries pass through, or None.
         latent_dim: width of z.
         batch: images a step.
-        steps: critic updates.
+        steps: updates of the critic, or of the generator where none plays.
         generator_rate, critic_rate, auxiliary_rate: Adam's rates.
         betas: Adam's betas for generator and critic; auxiliaries use (0.9, 0.999).
         auxiliary_optimiser: "adam", or "nesterov", gradient descent with momentum 0.9.
@@ -35,6 +35,9 @@ class GanConfig:
         simultaneous: one update of both players from one forward pass.
         fresh_latents: the generator's update draws latents of its own; False lets it go on from the
             very images that the critic was just shown, as many loops do, which saves a pass.
+        top_k: share of a batch's generated images, those that the critic takes most for real, that
+            the generator's adversarial loss is left with in the end; 1 keeps all.
+        top_k_decay: factor of that share for each pass over the real images, down to `top_k`.
         fake_aspects: what generated images are asked to carry: "balanced" (classes uniformly,
             everything else as in a random real image of that class), "data" (as in a random real
             image), "batch" (as in the real batch of the step).
@@ -44,7 +47,7 @@ class GanConfig:
     """
 
     generator: Spec = field(default_factory=lambda: {"name": "dcgan-generator", "channels": 32})
-    critic: Spec = field(default_factory=lambda: {"name": "dcgan-critic", "channels": 32})
+    critic: Spec | None = field(default_factory=lambda: {"name": "dcgan-critic", "channels": 32})
     objective: Spec = "hinge"
     penalties: tuple[Spec, ...] = ()
     conditioning: Spec = "vac"
@@ -65,6 +68,8 @@ class GanConfig:
     generator_interval: int = 1
     simultaneous: bool = False
     fresh_latents: bool = True
+    top_k: float = 1.0
+    top_k_decay: float = 0.99
     fake_aspects: Literal["balanced", "data", "batch"] = "balanced"
 
     def __post_init__(self) -> None:
@@ -74,6 +79,9 @@ class GanConfig:
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         _require(self.critic_clip >= 0, "critic_clip", self.critic_clip, "at least 0")
         _require(0.0 <= self.decay_from <= 1.0, "decay_from", self.decay_from, "0 to 1")
+        for name in ("top_k", "top_k_decay"):
+            value = getattr(self, name)
+            _require(0.0 < value <= 1.0, name, value, "above 0 and at most 1")
         _require(0.0 <= self.ema < 1.0, "ema", self.ema, "0 to below 1")
         _require(all(0.0 <= b < 1.0 for b in self.betas), "betas", self.betas, "0 to below 1")
         if self.simultaneous and self.generator_interval != 1:

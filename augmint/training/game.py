@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from augmint.conditioning.base import Conditioning, ConditioningContext
+from augmint.core.errors import UsageError
 from augmint.core.registry import (
     ARCHITECTURES,
     AUGMENTERS,
@@ -20,14 +21,15 @@ from augmint.core.registry import (
     Spec,
 )
 from augmint.core.streams import scope, stream
-from augmint.core.types import AspectValues, CriticOutput, Shape
+from augmint.core.types import AspectValues, CriticOutput, Logs, Shape
 from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
-from augmint.objectives.base import Objective
+from augmint.objectives.base import DirectObjective, Objective
 from augmint.penalties.base import Penalty
+from augmint.training.selection import TopK
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
-    from augmint.augmentation.base import ExpertAugmenter
+    from augmint.augmentation.base import AdaptiveAugmenter, ExpertAugmenter
     from augmint.training.config import GanConfig
 
 
@@ -36,12 +38,23 @@ class Chosen:
     """The parts that a configuration names, without any network built."""
 
     generator: GeneratorArchitecture
-    critic: CriticArchitecture
-    objective: Objective
+    critic: CriticArchitecture | None
+    objective: Objective | DirectObjective
     penalties: tuple[Penalty, ...]
     conditioning: Conditioning
     augment: ExpertAugmenter | None
     auxiliary_augment: ExpertAugmenter | None
+
+    @property
+    def adversaries(self) -> tuple[Objective, CriticArchitecture]:
+        """The game's rules and the critic that plays it.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        if isinstance(self.objective, DirectObjective) or self.critic is None:
+            raise UsageError("a game has a critic", "none", "set critic: dcgan-critic")
+        return self.objective, self.critic
 
 
 def choose(config: GanConfig) -> Chosen:
@@ -56,7 +69,7 @@ def choose(config: GanConfig) -> Chosen:
 
     return Chosen(
         ARCHITECTURES.create(config.generator),
-        ARCHITECTURES.create(config.critic),
+        None if config.critic is None else ARCHITECTURES.create(config.critic),
         OBJECTIVES.create(config.objective),
         tuple(PENALTIES.create(p) for p in config.penalties),
         CONDITIONING.create(config.conditioning),
@@ -97,6 +110,7 @@ class Game:
     stochastic: bool = False
     share: slice | None = None
     """The rows of each batch that this process has, where several share it."""
+    top_k: TopK = field(default_factory=TopK)
     kept: Fakes | None = None
     """Images of this step's critic phase that the generator's phase goes on from."""
 
@@ -150,17 +164,51 @@ class Game:
         if self.parts.augment is None:
             return images, aspects
         numbers = self.numbers(f"augment.{purpose}", step)
+        if self.follower is not None:
+            state = self.state["augment"]
+            return self.follower(images, aspects, self.context.schema, numbers, state)
         return self.parts.augment(images, aspects, self.context.schema, numbers)
+
+    @property
+    def follower(self) -> AdaptiveAugmenter | None:
+        """The augmenter, if it follows what the critic says of real images."""
+        augment = self.parts.augment
+        return cast("AdaptiveAugmenter", augment) if augment and augment.adapts else None
+
+    def adapt(self, real: CriticOutput) -> Logs:
+        """Let the augmenter follow what the critic said of real images; no gradients."""
+        boundary = self.parts.adversaries[0].boundary
+        if self.follower is None or boundary is None:
+            return {}
+        said = real.value.detach() - boundary
+        self.state["augment"], logs = self.follower.adapt(said, self.batch, self.state["augment"])
+        return logs
 
     def judge(self, images: Tensor, aspects: AspectValues) -> CriticOutput:
         """What the critic says of images that carry aspects, conditioning's share included."""
         conditioning = self.parts.conditioning
         inputs = conditioning.critic_inputs(self.context, images, aspects)
-        with self._precision(self.parts.critic.bf16):
+        with self._precision(self.parts.adversaries[1].bf16):
             output = call(self.critic, *inputs)
         if self.half:
             output = _full_precision(output)
         return conditioning.critic_value(self.context, self.head_map, output, aspects)
+
+    def learn(self, real: Tensor, aspects: AspectValues, step: int) -> tuple[Tensor, Logs]:
+        """Return the loss and logs of a direct objective on real images; its state goes on."""
+        objective, conditioning = self.parts.objective, self.parts.conditioning
+        if not isinstance(objective, DirectObjective):
+            raise UsageError("only a direct objective learns alone", objective, "add a critic")
+        latent = conditioning.sample_latent(
+            self.context, aspects, self.numbers("latent.generator", step)
+        ).to(self.device)
+        inputs = conditioning.generator_inputs(self.context, latent, aspects)
+        numbers, state = self.numbers("objective", step), self.state["objective"]
+        with self._precision(self.parts.generator.bf16):
+            loss, self.state["objective"], logs = objective.loss(
+                self.generator, real, *inputs, numbers, state
+            )
+        return loss, logs
 
     def needs(self, player: str, need: str) -> bool:
         """Whether any penalty of a player declares a need."""
@@ -176,16 +224,24 @@ class Game:
         kept = {k: v.clone() for k, v in networks.state_dict().items()}
         with scope(0, "trial"), torch.no_grad():
             before = self._global_state()
-            images = self.generate(aspects, "trial", 0).images
-            output = self.judge(images, aspects)
-            self.parts.conditioning.critic_terms(
-                self.context, self.head_map, output, output, aspects, aspects
-            )
-            self.parts.conditioning.auxiliary_loss(
-                self.context, self.auxiliary_map, images, images, aspects, aspects
-            )
+            self._try(aspects)
             self.stochastic = not torch.equal(before, self._global_state())
         networks.load_state_dict(kept)
+
+    def _try(self, aspects: AspectValues) -> None:
+        if isinstance(self.parts.objective, DirectObjective):
+            rows = range(self.batch)[self.share or slice(None)]
+            self.learn(torch.zeros(len(rows), *self.context.shape).to(self.device), aspects, 0)
+            self.state["objective"] = self.parts.objective.init_state()
+            return
+        images = self.generate(aspects, "trial", 0).images
+        output = self.judge(images, aspects)
+        self.parts.conditioning.critic_terms(
+            self.context, self.head_map, output, output, aspects, aspects
+        )
+        self.parts.conditioning.auxiliary_loss(
+            self.context, self.auxiliary_map, images, images, aspects, aspects
+        )
 
     def _global_state(self) -> Tensor:
         if self.device.type == "cuda":
@@ -264,22 +320,25 @@ def build_game(
         generator = generator_of(parts, context)
     with scope(seed, "init.critic"):
         condition = conditioning.condition_width(context) if conditioning.critic_mode else 0
-        critic = parts.critic.build(seen, condition, seen[0] - shape[0])
+        critic, features = nn.Module(), 0
+        if parts.critic is not None:
+            critic = parts.critic.build(seen, condition, seen[0] - shape[0])
+            features = parts.critic.feature_width(seen)
     with scope(seed, "init.heads"):
-        heads = nn.ModuleDict(conditioning.heads(context, parts.critic.feature_width(seen)))
+        heads = nn.ModuleDict(conditioning.heads(context, features) if parts.critic else {})
     with scope(seed, "init.auxiliaries"):
         auxiliaries = nn.ModuleDict(conditioning.auxiliaries(context))
     networks = [generator, critic, heads, auxiliaries]
     for network in networks:
         network.to(device).train()
     formats = ((parts.generator, generator), (parts.critic, critic))
-    for network in (n for p, n in formats if p.channels_last):
+    for network in (n for p, n in formats if p is not None and p.channels_last):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = {
         "objective": parts.objective.init_state(),
         "penalties": [p.init_state() for p in parts.penalties],
     }
-    return Game(
+    game = Game(
         parts=parts,
         context=context,
         generator=generator,
@@ -292,4 +351,8 @@ def build_game(
         half=config.precision == "bf16",
         state=state,
         share=share,
+        top_k=TopK(config.top_k, config.top_k_decay),
     )
+    if game.follower is not None:
+        state["augment"] = game.follower.init_state()
+    return game

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -23,11 +24,13 @@ from augmint.core.progress import Progress
 from augmint.core.runs import EventLog, lock_folder, tensors_digest
 from augmint.core.streams import permutation, scope, stream
 from augmint.core.types import Shape, to_float, to_uint8
+from augmint.metrics.frechet import frechet
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.checkpointer import Checkpointer
 from augmint.training.compatibility import check_compatible, coupled_parts
 from augmint.training.config import GanConfig
+from augmint.training.direct_phase import DirectPhase
 from augmint.training.game import Game, build_game, build_generator, choose
 from augmint.training.gan_phases import (
     AUXILIARY,
@@ -41,11 +44,15 @@ from augmint.training.loop import LoopResult, run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import Clip, LinearDecay, auxiliary_optimiser, lazy_rates
 from augmint.training.recorder import Recorder
+from augmint.training.sketch import sketch
 from augmint.training.state import DictPart, ModulePart, OptimiserPart, Parts
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteImages
     from augmint.training.parallel import Team
+
+SKETCHED = 512
+"""Generated images of which the guard takes a distance to the real ones."""
 
 __all__ = [
     "GanConfig",
@@ -70,6 +77,7 @@ class TrainedGan:
         events: what the guard did.
         images_shown: real images shown, repeats counted.
         seconds: spent in training, over all resumptions.
+        processor_seconds: of this process, over all its threads, likewise.
         step: the step whose weights these are: the last that the guard called good.
         stopped: "done", or "collapsed".
     """
@@ -84,6 +92,7 @@ class TrainedGan:
     events: list[dict[str, Any]] = field(default_factory=list)
     images_shown: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     step: int = 0
     stopped: str = "done"
 
@@ -151,7 +160,7 @@ class GanTraining:
         self.average = Average(self.game.generator, config.ema)
         self.groups = _groups(self.game, config)
         self.phases = self._phases()
-        self.clock: dict[str, Any] = {"seconds": 0.0}
+        self.clock: dict[str, Any] = {"seconds": 0.0, "processor_seconds": 0.0}
         self.recorder = Recorder()
         self.guard = self._guard(rules)
         if team is not None:
@@ -214,13 +223,13 @@ class GanTraining:
         """Return images of the averaged generator for fixed latents, uint8 `(batch, C, H, W)`."""
         return to_uint8(self._fixed_images())
 
-    def _fixed_images(self) -> Tensor:
+    def _fixed_images(self, which: int = 0) -> Tensor:
         conditioning = self.game.parts.conditioning
-        aspects = self.batches.fake_aspects("fixed", 0, whole=True)
-        numbers = stream(self.seed, "latent.fixed", 0, self.config.batch)
+        aspects = self.batches.fake_aspects("fixed", which, whole=True)
+        numbers = stream(self.seed, "latent.fixed", which, self.config.batch)
         latent = conditioning.sample_latent(self.context, aspects, numbers).to(self.device)
         inputs = conditioning.generator_inputs(self.context, latent, aspects)
-        with torch.no_grad(), scope(self.seed, "noise.fixed"):
+        with torch.no_grad(), scope(self.seed, "noise.fixed", which):
             images: Tensor = self.average.module(*(i for i in inputs if i is not None))
         return images.float()
 
@@ -257,7 +266,9 @@ class GanTraining:
     def _phases(self) -> list[Phase]:
         game, groups = self.game, self.groups
         phases: list[Phase]
-        if self.config.simultaneous:
+        if game.parts.critic is None:
+            phases = [DirectPhase(game, self.batches, list(groups.values()))]
+        elif self.config.simultaneous:
             phases = [BothPhase(game, self.batches, list(groups.values()))]
         else:
             owned = {"generator", GENERATOR_HEADS}
@@ -282,6 +293,8 @@ class GanTraining:
         rows = permutation(self.seed, "guard.rows", len(self.data))[:1024]
         real = to_float(torch.from_numpy(self.data.images[rows]))
         game = self.game
+        # images of a generator that no critic trains may take many passes each
+        measurable = game.parts.critic is not None and len(rows) > 1
         parts = Parts(
             generator=ModulePart(game.generator),
             critic=ModulePart(game.critic),
@@ -298,11 +311,24 @@ class GanTraining:
             diversity=self._diversity,
             real_diversity=batch_diversity(real),
             converges=game.parts.objective.converges,
+            distance=self._distance_to(real) if measurable else None,
         )
 
     def _diversity(self) -> float:
         found = batch_diversity(self._fixed_images())
         return found if self.team is None else self.team.mean(found)
+
+    def _distance_to(self, real: Tensor) -> Callable[[], float]:
+        """Return what measures the Fréchet distance of sketches to those of real images."""
+        wanted, batch = sketch(real), self.config.batch
+        rounds = -(-SKETCHED // batch)
+
+        def measure() -> float:
+            made = [sketch(self._fixed_images(i)) for i in range(rounds)]
+            found = frechet(wanted, np.concatenate(made)[:SKETCHED])
+            return found if self.team is None else self.team.mean(found)
+
+        return measure
 
     def _checkpointer(self, folder: Path) -> Checkpointer:
         parts = Parts(
@@ -327,12 +353,13 @@ class GanTraining:
     @contextlib.contextmanager
     def _timing(self) -> Iterator[None]:
         """Count seconds step by step, so that every checkpoint knows them."""
-        last = time.monotonic()
+        last = time.monotonic(), time.process_time()
 
         def count(_: int) -> None:
             nonlocal last
-            now = time.monotonic()
-            self.clock["seconds"] += now - last
+            now = time.monotonic(), time.process_time()
+            for name, a, b in zip(("seconds", "processor_seconds"), last, now, strict=True):
+                self.clock[name] = self.clock.get(name, 0.0) + b - a
             last = now
 
         self.phases[0].after.append(count)
@@ -356,7 +383,7 @@ class GanTraining:
             self.phases[-1].after.remove(show)
 
     def _trained(self, result: LoopResult) -> TrainedGan:
-        if result.stopped == "collapsed" and result.kept == 0:
+        if result.stopped == "collapsed" and not self.guard.varied:
             raise TrainingDivergedError(
                 "generated images must vary",
                 f"a collapse from the beginning to step {result.step}",
@@ -374,6 +401,7 @@ class GanTraining:
             events=list(result.events),
             images_shown=result.step * self.config.batch,
             seconds=self.clock["seconds"],
+            processor_seconds=self.clock.get("processor_seconds", 0.0),
             step=result.kept,
             stopped=result.stopped,
         )
@@ -381,12 +409,11 @@ class GanTraining:
 
 def _groups(game: Game, config: GanConfig) -> dict[str, Group]:
     """Every group of parameters with its optimiser, by name."""
-    groups = {
-        "critic": _group("critic", game.critic_parameters, config.critic_rate, config, game),
-        "generator": _group(
-            "generator", list(game.generator.parameters()), config.generator_rate, config, game
-        ),
-    }
+    generator = list(game.generator.parameters())
+    groups = {"generator": _group("generator", generator, config.generator_rate, config, game)}
+    if game.parts.critic is not None:
+        critic = _group("critic", game.critic_parameters, config.critic_rate, config, game)
+        groups = {"critic": critic, **groups}
     if game.trained_by_generator:
         groups[GENERATOR_HEADS] = _group(
             GENERATOR_HEADS, game.trained_by_generator, config.generator_rate, config, game

@@ -94,7 +94,8 @@ class GeneratorPhase(Phase):
             if _compares(game):
                 with torch.no_grad():
                     real = _show(game, *self.batches.real(step), "real", step).output
-            return _generator_losses(game, step, fakes, seen, real)
+            epoch = self.batches.epoch(step)
+            return _generator_losses(game, step, fakes, seen, real, epoch)
 
 
 class BothPhase(Phase):
@@ -116,7 +117,8 @@ class BothPhase(Phase):
             seen_fake = _show(game, fakes.images, fakes.aspects, "fake", step)
             loss, logs = _critic_loss(game, step, seen_real, seen_fake)
             compared = _detached(seen_real.output) if _compares(game) else None
-            losses, more = _generator_losses(game, step, fakes, seen_fake, compared)
+            epoch = self.batches.epoch(step)
+            losses, more = _generator_losses(game, step, fakes, seen_fake, compared, epoch)
             beside, rest = _auxiliary_losses(
                 self, game, step, (real, real_aspects), fakes.detached()
             )
@@ -125,7 +127,7 @@ class BothPhase(Phase):
 
 def _compares(game: Game) -> bool:
     """Whether anything of the generator's reads what the critic says of real images."""
-    return game.parts.objective.real_in_generator or any(
+    return game.parts.adversaries[0].real_in_generator or any(
         p.real_in_generator for p in game.parts.penalties
     )
 
@@ -136,7 +138,7 @@ def _show(game: Game, images: Tensor, aspects: AspectValues, purpose: str, step:
 
 
 def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor, Logs]:
-    loss, game.state["objective"], logs = game.parts.objective.critic_loss(
+    loss, game.state["objective"], logs = game.parts.adversaries[0].critic_loss(
         real.output, fake.output, game.state["objective"]
     )
     term, more = game.parts.conditioning.critic_terms(
@@ -144,7 +146,7 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
     )
     if term is not None:
         loss = loss + term
-    logs = {**logs, **more}
+    logs = {**logs, **more, **game.adapt(real.output)}
     for i, penalty in _due(game, "critic", step):
         context = PenaltyContext(
             network=lambda images: game.judge(images, real.aspects),
@@ -161,11 +163,11 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
 
 
 def _generator_losses(
-    game: Game, step: int, fakes: Fakes, seen: Seen, real: CriticOutput | None
+    game: Game, step: int, fakes: Fakes, seen: Seen, real: CriticOutput | None, epoch: int
 ) -> tuple[dict[str, Tensor], Logs]:
     conditioning = game.parts.conditioning
-    loss, game.state["objective"], logs = game.parts.objective.generator_loss(
-        real, seen.output, game.state["objective"]
+    loss, game.state["objective"], logs = game.parts.adversaries[0].generator_loss(
+        *game.top_k(real, seen.output, epoch), game.state["objective"]
     )
     weight = conditioning.adversarial_weight()
     loss = loss if weight == 1.0 else weight * loss

@@ -26,20 +26,25 @@ class GuardRules:
         fraction: diversity below this fraction of the real images' is a strike.
         strikes: so many strikes in a row are a collapse.
         warm_up: strikes count from this step on (a generator begins with one grey image).
+        lost: a distance to the real images above this multiple of the run's least is a strike.
+        slack: a state is kept if its distance is above the run's least by at most this share.
     """
 
     restores: int = 2
     fraction: float = 0.2
     strikes: int = 5
     warm_up: int = 1000
+    lost: float = 2.0
+    slack: float = 0.05
 
 
 class Guard:
     """Looks at a run at intervals; keeps a snapshot of all its parts as of the last good look.
 
-    A look is good if all numbers and all tensors are finite and generated images are as varied as
-    the rules ask. What a run gives in the end is the last snapshot that was good; where the
-    objective measures its own convergence, only a look with less of it than any before is kept.
+    A look is good if all numbers and all tensors are finite and generated images are as varied, and
+    as near to real ones, as the rules ask. What a run gives in the end is the last snapshot that was
+    good and as near to the real images as any before it, up to `slack`; where the objective measures
+    its own convergence, the one with least of that. Images that are alike replace no varied ones.
 
     Args:
         parts: what is watched and restored.
@@ -48,6 +53,10 @@ class Guard:
         diversity: measures generated images (`batch_diversity` of a fixed batch), or None.
         real_diversity: the same of real images.
         converges: the log that falls as the run gets better, or None.
+        distance: measures how far generated images are from real ones, or None.
+
+    Attributes:
+        varied: whether images of the kept state were; False until any were.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class Guard:
         diversity: Callable[[], float] | None = None,
         real_diversity: float = 0.0,
         converges: str | None = None,
+        distance: Callable[[], float] | None = None,
     ) -> None:
         self.parts = parts
         self.optimisers = optimisers
@@ -65,8 +75,10 @@ class Guard:
         self.diversity = diversity
         self.real_diversity = real_diversity
         self.converges = converges
-        self.best = float("inf")
+        self.distance = distance
+        self.best = self.least = float("inf")
         self.good_step = 0
+        self.varied = False
         self.restores = 0
         self.strikes = 0
         self.events: list[dict[str, Any]] = []
@@ -88,7 +100,7 @@ class Guard:
         """Judge the run after a step, given its logged numbers; restore it if it must be.
 
         Returns:
-            "good" (a snapshot was taken, if it is the best so far where that is measured),
+            "good" (a snapshot was taken, unless an earlier one is better where that is measured),
             "doubtful" (a strike), "restored" (go on from `good_step`), "collapsed" (stop).
 
         Raises:
@@ -99,22 +111,37 @@ class Guard:
         if wrong:
             self._restore(step, wrong)
             return "restored"
-        if self.diversity is not None:
-            if self.diversity() < self.rules.fraction * self.real_diversity:
-                if step >= self.rules.warm_up:
-                    self.strikes += 1
-            else:
-                self.strikes = 0
+        alike = self.diversity is not None and (
+            self.diversity() < self.rules.fraction * self.real_diversity
+        )
+        far = self._how_far(alike)
+        if not (alike or far > self.rules.lost):
+            self.strikes = 0
+        elif step >= self.rules.warm_up:
+            self.strikes += 1
         if self.collapsed:
             self.events.append({"event": "collapsed", "step": step, "kept": self.good_step})
             return "collapsed"
         if self.strikes:
             return "doubtful"
-        measured = float("-inf") if self.converges is None else numbers[self.converges]
-        if measured < self.best:
+        better = far <= 1.0 + self.rules.slack
+        if self.converges is not None:
+            better = numbers[self.converges] < self.best
+        # a warm-up begins with images that are alike: the first that vary replace them
+        if (better and not (alike and self.varied)) or not (alike or self.varied):
             self._keep(step)
-            self.best = self.best if self.converges is None else measured
+            self.varied = not alike
+            if self.converges is not None:
+                self.best = numbers[self.converges]
         return "good"
+
+    def _how_far(self, alike: bool) -> float:
+        """Return the distance over the least so far of images that vary, this look's included."""
+        if self.distance is None:
+            return 1.0
+        measured = self.distance()
+        self.least = self.least if alike else min(self.least, measured)
+        return measured / self.least if 0.0 < self.least < float("inf") else 1.0
 
     def rewind(self) -> int:
         """Put the last good snapshot back and return its step."""
@@ -167,8 +194,10 @@ class Guard:
             "step": self.step,
             "restores": self.restores,
             "strikes": self.strikes,
+            "varied": self.varied,
             "events": list(self.events),
             "best": None if self.converges is None else self.best,
+            "least": None if self.least == float("inf") else self.least,
             "snapshot": None,
         }
         if self._good is None or self.good_step == self.step:
@@ -179,8 +208,10 @@ class Guard:
         """Take the state back; called after the watched parts have theirs."""
         for name in ("good_step", "step", "restores", "strikes"):
             setattr(self, name, int(plain[name]))
+        self.varied = bool(plain["varied"])
         self.events = list(plain["events"])
         self.best = float("inf") if plain["best"] is None else plain["best"]
+        self.least = float("inf") if plain["least"] is None else float(plain["least"])
         if plain["snapshot"] is None:
             self._keep(self.good_step)
         else:

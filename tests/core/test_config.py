@@ -82,6 +82,15 @@ def test_overrides_reach_into_names_and_mappings() -> None:
             with_overrides({}, [text])
 
 
+def test_an_exponent_without_a_point_is_a_number_where_one_is_wanted() -> None:
+    for text, value in (("1e-3", 0.001), ("-2E+4", -20000.0), ("1.5e2", 150.0)):
+        assert build(Outer, with_overrides({}, [f"rate={text}"]), "outer").rate == value
+    assert build(Outer, with_overrides({}, ["rate=1", "part=1e5"]), "outer").part == "1e5"
+    for text, told in (("1e999", "finite"), ("1e", "type float"), ("nan", "type float")):
+        with pytest.raises(UsageError, match=told):
+            build(Outer, with_overrides({}, [f"rate={text}"]), "outer")
+
+
 def test_yaml_round_trip_and_errors(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(write_yaml(Outer(0.5)))

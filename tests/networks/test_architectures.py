@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from typing import Any
 
@@ -35,6 +36,11 @@ SPECS: list[dict[str, Any]] = [
     {"name": "resnet-generator", "attention": True},
     {"name": "stylegan2-critic", "deviation": True},
     {"name": "resnet-critic", "attention": True, "normalisation": "none"},
+    {"name": "resnet-generator", "spectral": True},
+    {"name": "flow-unet", "blocks": 2, "attention": False, "patch": 1, "steps": 2},
+    {"name": "biggan-generator", "skip_z": False, "spectral": False, "attention": 16},
+    {"name": "dcgan-critic", "minibatch_discrimination": 3},
+    {"name": "resnet-critic", "minibatch_deviation": 3, "initialisation": "orthogonal"},
 ]
 SHAPES = [(1, 8, 8), (2, 16, 24), (3, 28, 28), (4, 32, 32), (1, 48, 48)]
 LATENT, OUTPUTS = 12, 5
@@ -44,7 +50,9 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
     """Make wide networks narrow, to keep the tests fast."""
     return (
         {**spec, "channels": 8}
-        if spec["name"].startswith(("dcgan", "small", "began", "resnet", "stylegan2"))
+        if spec["name"].startswith(
+            ("dcgan", "small", "began", "resnet", "stylegan2", "biggan", "flow", "vae")
+        )
         else spec
     )
 
@@ -68,11 +76,16 @@ def accepted(architecture: Architecture) -> list[tuple[int, int, int]]:
     return found
 
 
+def latent_of(architecture: Architecture, shape: tuple[int, int, int]) -> int:
+    assert isinstance(architecture, GeneratorArchitecture)
+    return architecture.latent_needed(shape) or LATENT
+
+
 def build(architecture: Architecture, shape: tuple[int, int, int], seed: int = 0) -> nn.Module:
     with streams.scope(seed, "build"):
         match architecture:
             case GeneratorArchitecture():
-                return architecture.build(LATENT, shape)
+                return architecture.build(latent_of(architecture, shape), shape)
             case CriticArchitecture():
                 return architecture.build(shape)
             case ClassifierArchitecture():
@@ -83,7 +96,7 @@ def build(architecture: Architecture, shape: tuple[int, int, int], seed: int = 0
 def inputs(architecture: Architecture, shape: tuple[int, int, int], n: int = 6) -> Tensor:
     draw = streams.stream(5, "input", ids=n)
     if architecture.role == "generator":
-        return draw.normal(LATENT)
+        return draw.normal(latent_of(architecture, shape))
     images = draw.uniform(shape[0] * shape[1] * shape[2], -1.0, 1.0).reshape(n, *shape)
     if architecture.channels_last:
         return images.contiguous(memory_format=torch.channels_last)
@@ -143,6 +156,10 @@ def test_gradients_reach_all_parameters(spec: dict[str, Any]) -> None:
         if isinstance(module, SelfAttention):  # its gate begins closed
             module.gamma.data.fill_(0.5)
     output = run(network, inputs(architecture, shape))
+    if "posterior" in getattr(architecture, "gives", ()):  # the encoder is not on the way
+        images = streams.stream(6, "images", ids=6).uniform(math.prod(shape), -1.0, 1.0)
+        found = network.posterior(images.view(6, *shape))  # type: ignore[operator]
+        output = torch.cat([output.flatten(), *(f.flatten() for f in found)])
     (output * torch.linspace(-1, 2, output.numel()).view_as(output)).sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -201,6 +218,8 @@ def test_condition_vectors_are_refused_where_no_mode_is_declared(name: str) -> N
     shape = accepted(architecture)[-1]
     if architecture.condition_modes or isinstance(architecture, ClassifierArchitecture):
         return
-    arguments = (LATENT, shape, 3) if architecture.role == "generator" else (shape, 3)
+    arguments: tuple[Any, ...] = (shape, 3)
+    if architecture.role == "generator":
+        arguments = (latent_of(architecture, shape), *arguments)
     with pytest.raises(IncompatibleError, match="condition"):
         architecture.build(*arguments)  # type: ignore[attr-defined]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import itertools
+import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,18 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint.core import streams
+from augmint.core.errors import UsageError
 from augmint.networks.blocks import (
     BatchNorm2d,
     InstanceNorm,
     NormaliseBatch,
     SpectralConv2d,
     SpectralLinear,
+    SpectralUpsampleConv,
     UpsampleConv,
     batch_statistics,
     initialise,
+    initialise_orthogonal,
     instance_norm,
 )
-from augmint.networks.stochastic import GaussianNoise, MinibatchDiscrimination
+from augmint.networks.dcgan import DcganCritic
+from augmint.networks.resnet import ResnetCritic
+from augmint.networks.stochastic import (
+    GaussianNoise,
+    MinibatchDeviation,
+    MinibatchDiscrimination,
+)
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -151,14 +164,83 @@ def test_initialise_draws_the_stated_normal() -> None:
 
 
 def test_minibatch_discrimination_matches_the_double_loop() -> None:
-    layer = MinibatchDiscrimination(6, kernels=3, dimensions=2)
-    features = normal(4, 6)
-    m = (features @ layer.weight).view(4, 3, 2)
-    expected = torch.zeros(4, 3)
-    for i in range(4):
-        for j in range(4):
-            expected[i] += torch.exp(-(m[i] - m[j]).abs().sum(1))
+    layer = MinibatchDiscrimination(6, kernels=3, dimensions=2).double().requires_grad_(False)
+    features = normal(5, 6).double()
+    expected = torch.zeros(5, 3).double()
+    for b in range(3):
+        m = features @ layer.weight[:, 2 * b : 2 * b + 2]
+        for i in range(5):
+            for j in range(5):
+                expected[i, b] += math.exp(-sum(abs(float(m[i, c] - m[j, c])) for c in range(2)))
     torch.testing.assert_close(layer(features), torch.cat((features, expected), 1))
+
+
+@pytest.mark.parametrize(("n", "group", "size"), [(6, 4, 3), (8, 4, 4), (6, 2, 2), (3, 9, 3)])
+def test_minibatch_deviation_matches_the_loops(n: int, group: int, size: int) -> None:
+    maps = normal(n, 2, 3, 2).double()
+    given = MinibatchDeviation(group)(maps)
+    assert torch.equal(given[:, :2], maps)
+    for i in range(n):
+        members = [j for j in range(n) if j % (n // size) == i % (n // size)]
+        assert len(members) == size
+        total = 0.0
+        for c, y, x in itertools.product(range(2), range(3), range(2)):
+            values = [float(maps[j, c, y, x]) for j in members]
+            mean = sum(values) / size
+            total += math.sqrt(sum((v - mean) ** 2 for v in values) / size + 1e-8)
+        expected = torch.full((3, 2), total / 12).double()
+        torch.testing.assert_close(given[i, 2], expected)
+    same = MinibatchDeviation(4)(maps[:1].expand(4, -1, -1, -1))
+    assert float(same[:, 2].max()) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("plan", [DcganCritic(4), ResnetCritic(4), ResnetCritic(4, plan="biggan")])
+def test_minibatch_parts_of_critics_stand_where_they_are_said_to(plan: Any) -> None:
+    kernels, images = 3, normal(6, 2, 16, 16)
+    told = dataclasses.replace(plan, minibatch_discrimination=kernels, minibatch_deviation=3)
+    with streams.scope(0, "build"):
+        critic = told.build((2, 16, 16)).eval()
+    seen: dict[str, Tensor] = {}
+    deviation = next(m for m in critic.modules() if isinstance(m, MinibatchDeviation))
+    deviation.register_forward_hook(lambda _, __, given: seen.update(maps=given))
+    with torch.no_grad():
+        output = critic(images)
+    width = plan.feature_width((2, 16, 16))
+    assert output.features.shape == (6, width + kernels)
+    assert seen["maps"].shape[1] == 1 + seen["maps"][:, :-1].shape[1]
+    assert float(seen["maps"][:, -1].std((1, 2)).max()) == 0.0
+    # the appended numbers are those of the features before them
+    plain = output.features[:, :width]
+    assert torch.equal(critic.compare(plain)[:, width:], output.features[:, width:])
+    names = {n for n, _ in plan.build((2, 16, 16)).named_parameters()}
+    assert not any("compare" in n for n in names), "what is off leaves no trace"
+    for bad in ({"minibatch_discrimination": -1}, {"minibatch_deviation": 1}):
+        with pytest.raises(UsageError, match="minibatch_"):
+            dataclasses.replace(plan, **bad).check_shape((2, 16, 16))
+
+
+def test_a_spectral_doubling_divides_by_the_largest_singular_value() -> None:
+    with streams.scope(0, "weights"):
+        layer, plain = SpectralUpsampleConv(4, 6), UpsampleConv(4, 6)
+        nn.init.normal_(layer.weight)
+        layer.settle(200)
+    largest = float(torch.linalg.svdvals(layer.weight.detach().flatten(1)).max())
+    assert largest > 1.5
+    with torch.no_grad():
+        plain.weight.copy_(layer.weight / largest)
+        plain.bias.copy_(layer.bias)
+    images = normal(2, 4, 5, 5)
+    torch.testing.assert_close(layer.eval()(images), plain(images), atol=1e-5, rtol=1e-4)
+
+
+def test_orthogonal_weights_have_singular_values_of_one() -> None:
+    layers = nn.ModuleList([nn.Linear(7, 5), nn.Conv2d(3, 8, 3), UpsampleConv(4, 6)])
+    with streams.scope(0, "weights"):
+        initialise_orthogonal(layers)
+    for layer in layers:
+        values = torch.linalg.svdvals(layer.weight.detach().flatten(1))
+        torch.testing.assert_close(values, torch.ones_like(values))
+        assert not layer.bias.any()
 
 
 def test_noise_is_silent_in_evaluation() -> None:

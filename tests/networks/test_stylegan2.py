@@ -18,7 +18,6 @@ from augmint.networks.stylegan2 import (
     StyleGan2Generator,
     blur,
     doubled,
-    group_deviation,
 )
 from augmint.penalties.base import PenaltyContext
 from augmint.penalties.path_length import PathLength
@@ -104,18 +103,6 @@ def test_equalised_layers_see_unit_variance_at_any_rate() -> None:
         output = layer(draws("x", 64, 256)).detach()
         assert float(output.std()) == pytest.approx(1.0, abs=0.05)
         assert float(layer.weight.detach().std()) == pytest.approx(1.0 / rate, rel=0.02)
-
-
-def test_group_deviation_is_the_mean_over_places_of_each_group() -> None:
-    maps = draws("maps", 6, 2, 3, 3)
-    given = group_deviation(maps, group=4)  # 4 does not divide 6: groups of 3
-    assert given.shape == (6, 1, 3, 3)
-    for first in range(2):
-        group = maps[first::2]
-        expected = (group.var(0, correction=0) + 1e-8).sqrt().mean()
-        torch.testing.assert_close(given[first, 0, 0, 0], expected)
-        torch.testing.assert_close(given[first + 2], given[first])
-    assert float(group_deviation(maps[:1].expand(4, -1, -1, -1)).max()) < 2e-4
 
 
 def generator(mixing: float = 0.9) -> nn.Module:

@@ -39,6 +39,68 @@ def test_parts_that_do_not_fit(
         check_compatible(tiny(**changes), schema, SHAPE)
 
 
+ALONE: dict[str, object] = {
+    "objective": "flow-matching",
+    "generator": "flow-unet",
+    "critic": None,
+    "augment": None,
+    "conditioning": {"name": "concatenation", "critic": False, "enters": "conditional-norm"},
+    "latent_dim": 144,
+}
+"""Parts that learn without a critic, for `SHAPE`."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"critic": "dcgan-critic"}, "flow-matching.*dcgan-critic.*generator.critic=null"),
+        ({"generator": "dcgan-generator"}, "flow-matching.*velocity.*dcgan-gen.*generator=flow-un"),
+        ({"generator": "vae"}, "flow-matching.*velocity.*vae, which gives posterior.*flow-unet"),
+        ({"objective": "vae"}, "vae.*posterior.*flow-unet, which gives velocity.*generator=vae"),
+        ({"objective": "hinge"}, "flow-unet learns without.*hinge.*objective=flow-matching"),
+        (
+            {"objective": "hinge", "generator": "dcgan-generator"},
+            "hinge has a critic.*null.*critic=dcgan-critic",
+        ),
+        ({"conditioning": "vac"}, "flow-matching.*conditioning vac.*critic: false"),
+        ({"conditioning": "acgan"}, "flow-matching.*conditioning acgan.*critic: false"),
+        ({"conditioning": "infogan"}, "flow-matching.*conditioning infogan"),
+        ({"conditioning": "concatenation"}, "flow-matching.*concatenation, which acts on one"),
+        (
+            {"conditioning": {"name": "concatenation", "critic": False}},
+            "flow-matching.*noise.*concatenation.*conditioning.enters=conditional-norm",
+        ),
+        ({"penalties": ("r1",)}, r"flow-matching.*penalty r1.*generator.penalties=\[\]"),
+        ({"augment": "diff-augment"}, "flow-matching.*diff-augment.*generator.augment=null"),
+        ({"generator_interval": 2}, "flow-matching.*generator_interval=2.*_interval=1"),
+        ({"top_k": 0.5}, "flow-matching.*top_k=0.5"),
+        (
+            {
+                "generator": {"name": "flow-unet", "guidance": 2.0},
+                "objective": {"name": "flow-matching", "drop": 0.0},
+            },
+            "flow-unet.*dropped conditions.*flow-matching.*drop=0.1",
+        ),
+        (
+            {"generator": "vae", "objective": {"name": "vae", "beta": 0.0}},
+            "vae must teach.*beta=1",
+        ),
+    ],
+)
+def test_what_does_not_fit_an_objective_without_a_critic(
+    changes: dict[str, object], told: str, tiny: Make, schema: Schema
+) -> None:
+    check_compatible(tiny(**ALONE), schema, SHAPE)
+    with pytest.raises(IncompatibleError, match=told):
+        check_compatible(tiny(**{**ALONE, **changes}), schema, SHAPE)
+
+
+def test_the_latent_of_a_flow_is_as_wide_as_its_images(tiny: Make, schema: Schema) -> None:
+    with pytest.raises(UsageError, match=r"144 numbers.*got 64.*generator.latent_dim=144"):
+        check_compatible(tiny(**{**ALONE, "latent_dim": 64}), schema, SHAPE)
+    check_compatible(tiny(**{**ALONE, "conditioning": "none"}), schema, SHAPE)
+
+
 def test_conditioning_without_its_aspect(tiny: Make) -> None:
     with pytest.raises(IncompatibleError, match=r"vac.*category.*no aspect.*none"):
         check_compatible(tiny(), Schema(()), SHAPE)

@@ -35,6 +35,12 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+FLOW = {"name": "flow-unet", "channels": 4, "steps": 2}
+ALONE: dict[str, object] = {
+    "critic": None,
+    "augment": None,
+    "conditioning": {"name": "concatenation", "critic": False, "enters": "conditional-norm"},
+}
 VARIANTS = {
     "default": {},
     "two critic steps": {"generator_interval": 2},
@@ -48,6 +54,12 @@ VARIANTS = {
     "as in the data": {"fake_aspects": "data", "augment": None, "auxiliary_augment": None},
     "as in the batch": {"fake_aspects": "batch"},
     "unconditional": {"conditioning": "none"},
+    "flow": {**ALONE, "objective": "flow-matching", "generator": FLOW, "latent_dim": 144},
+    "auto-encoder": {
+        **{**ALONE, "precision": "bf16", "decay_from": 0.5, "steps": 12},
+        **{"objective": {"name": "vae", "corruption": 0.1}},
+        "generator": {"name": "vae", "channels": 4},
+    },
 }
 
 

@@ -1,6 +1,6 @@
 """The grid: every cell of the axes is judged, a covering array of them trains, errors name parts.
 
-A cell is (objective, generator, critic, conditioning, penalty). Variants are read from the
+A cell is (objective, generator, critic or none, conditioning, penalty). Variants are read from the
 registries, at tiny widths where they have a width; some are there twice, in the forms that
 declare different things.
 """
@@ -21,6 +21,8 @@ from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES, CONDITIONING, OBJECTIVES, PENALTIES, Registry
+from augmint.networks.base import GeneratorArchitecture
+from augmint.objectives.base import DirectObjective
 from augmint.training.compatibility import check_compatible
 from augmint.training.gan import GanConfig, GanTraining, TrainingImages
 
@@ -28,13 +30,18 @@ Cell = tuple[Any, ...]
 AXES = ("objective", "generator", "critic", "conditioning", "penalty")
 SHAPE = (1, 16, 16)
 SCHEMA = Schema((Category("label", ("a", "b", "c")),))
-NARROW = {"channels": 4, "widest": 8, "style": 8, "mapping_layers": 1, "code": 8}
+NARROW = {"embedding": 8, "channels": 4, "widest": 8, "style": 8, "mapping_layers": 1, "code": 8}
+NARROW |= {"steps": 2}
 FORMS: dict[str, list[dict[str, Any]]] = {
     "dcgan-generator": [{"upsampling": "transposed"}, {"normalisation": "none"}],
     "dcgan-critic": [{"normalisation": "batch"}, {"normalisation": "none"}],
+    "resnet-critic": [
+        {"plan": "biggan", "minibatch_deviation": 2, "minibatch_discrimination": 3},
+    ],
     "stylegan2-critic": [{"deviation": True}],
     "acgan": [{"enters": "conditional-norm"}],
     "vac": [{"enters": "modulation"}],
+    "concatenation": [{"critic": False, "enters": "conditional-norm"}],
 }
 """Further forms of a variant that declare or do other things than its default."""
 
@@ -64,7 +71,7 @@ def axes() -> dict[str, list[Any]]:
     return {
         "objective": [spec(OBJECTIVES, n) for n in OBJECTIVES.names()],
         "generator": of_role["generator"],
-        "critic": of_role["critic"],
+        "critic": [None, *of_role["critic"]],
         "conditioning": [f for n in CONDITIONING.names() for f in forms(CONDITIONING, n)],
         "penalty": [None, *(spec(PENALTIES, n) for n in PENALTIES.names())],
         "misfit": [*of_role["classifier"], *of_role.get("other", [])],
@@ -79,21 +86,30 @@ def config_of(cell: Cell, **changes: Any) -> GanConfig:
         "critic": critic,
         "conditioning": conditioning,
         "penalties": () if penalty is None else (penalty,),
-        "latent_dim": 8,
+        "latent_dim": latent_of(generator["name"]),
         "batch": 4,
         "steps": 2,
     }
+    if critic is None:
+        fields["augment"] = None
     return GanConfig(**{**fields, **changes})
+
+
+@cache
+def latent_of(generator: str) -> int:
+    architecture = ARCHITECTURES.create(generator)
+    needed = isinstance(architecture, GeneratorArchitecture) and architecture.latent_needed(SHAPE)
+    return needed or 8
 
 
 def names_of(cell: Cell) -> list[str]:
     return ["none" if part is None else part["name"] for part in cell]
 
 
-def refusal(cell: Cell) -> str | None:
+def refusal(cell: Cell, **changes: Any) -> str | None:
     """Return why a cell cannot be trained, or None; anything but a usage error is a defect."""
     try:
-        check_compatible(config_of(cell), SCHEMA, SHAPE)
+        check_compatible(config_of(cell, **changes), SCHEMA, SHAPE)
     except UsageError as error:
         return str(error) if error.value and error.remedy else "says too little"
     return None
@@ -174,7 +190,7 @@ def data() -> TrainingImages:
 
 
 def train(cell: Cell, **changes: Any) -> None:
-    """Train two steps; losses and all weights stay finite, both players move."""
+    """Train two steps; losses and all weights stay finite, all players move."""
     training = GanTraining(config_of(cell, **changes), data(), SCHEMA, 1)
     before = {
         name: [p.detach().clone() for p in network.parameters()]
@@ -188,7 +204,8 @@ def train(cell: Cell, **changes: Any) -> None:
     for name, old in before.items():
         new = list(getattr(training.game, name).parameters())
         assert all(bool(p.isfinite().all()) for p in new), name
-        assert any(bool((p != q).any()) for p, q in zip(old, new, strict=True)), name
+        moved = any(bool((p != q).any()) for p, q in zip(old, new, strict=True))
+        assert moved or (name == "critic" and cell[2] is None), name
 
 
 def test_every_cell_is_judged() -> None:
@@ -206,10 +223,22 @@ def test_every_cell_is_judged() -> None:
     assert covering(), "some cells can be trained"
 
 
+def test_cells_without_a_critic_are_those_of_direct_objectives() -> None:
+    """Every direct objective trains some cell, conditional and not, and no other one does."""
+    trained = {
+        (cell[0]["name"], cell[3]["name"])
+        for cell, reason in every()
+        if reason is None and cell[2] is None
+    }
+    direct = [n for n in OBJECTIVES.names() if issubclass(OBJECTIVES.get(n), DirectObjective)]
+    assert direct
+    assert trained == set(itertools.product(direct, ("none", "concatenation")))
+
+
 def test_parts_in_the_wrong_role_are_refused() -> None:
     good = covering()[0]
     a = axes()
-    wrong = {1: [*a["critic"], *a["misfit"]], 2: [*a["generator"], *a["misfit"]]}
+    wrong = {1: [*filter(None, a["critic"]), *a["misfit"]], 2: [*a["generator"], *a["misfit"]]}
     for place, parts in wrong.items():
         for part in parts:
             cell = (*good[:place], part, *good[place + 1 :])
@@ -266,10 +295,31 @@ def test_two_steps_of_the_covering_array(cell: Cell) -> None:
 @pytest.mark.parametrize("both", [True, False])
 def test_two_steps_of_each_way_to_update(both: bool) -> None:
     for conditioning in axes()["conditioning"]:
-        cell = (*covering()[0][:3], conditioning, None)
+        players = next(c[:3] for c in covering() if c[2] is not None)
+        cell = (*players, conditioning, None)
         if refusal(cell) is None:
             changes = {"simultaneous": True} if both else {"generator_interval": 2}
             train(cell, **changes)
+
+
+def test_every_part_trains_under_adaptive_augmentation_and_top_k() -> None:
+    """Adapted where a sign can be followed; elsewhere refused by name, and trained at a fixed p."""
+    seen: set[str] = set()
+    adapted = 0
+    for cell in covering():
+        fresh = {_name((part,)) for part in cell if part is not None}
+        if cell[2] is None or fresh <= seen:
+            continue
+        seen |= fresh
+        changes: dict[str, Any] = {"augment": {"name": "ada", "kimg": 0.01}, "top_k": 0.5}
+        told = refusal(cell, **changes)
+        adapted += told is None
+        if told is not None:
+            assert re.search(r"\bada\b", told)
+            assert any(n in told for n in names_of(cell))
+            changes["augment"] = {"name": "ada", "p": 0.5}
+        train(cell, **changes)
+    assert adapted
 
 
 def test_a_refused_cell_trains_nothing() -> None:

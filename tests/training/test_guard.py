@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from augmint.core.errors import TrainingDivergedError
+from augmint.core.streams import stream
 from augmint.core.types import Logs
+from augmint.metrics.frechet import frechet
 from augmint.training.guard import Guard, GuardRules, batch_diversity
 from augmint.training.loop import run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.recorder import Recorder
+from augmint.training.sketch import sketch
 from augmint.training.state import ModulePart, OptimiserPart, Parts
 
 
@@ -83,6 +86,127 @@ def test_one_doubtful_look_is_forgiven_and_warm_up_does_not_count() -> None:
     guard = Guard(toy.parts, [toy.optimiser], rules, lambda: next(values), real_diversity=1.0)
     result = run_phases([toy], 70, recorder=Recorder(10), guard=guard)
     assert (result.stopped, result.step, result.kept) == ("done", 70, 60)
+
+
+def far(*distances: float, **rules: float) -> Guard:
+    """A guard that has looked at these distances, one each 10 steps, a weight of that many."""
+    toy = Toy()
+    values = iter(distances)
+    guard = Guard(
+        toy.parts,
+        [toy.optimiser],
+        GuardRules(warm_up=0, **rules),  # type: ignore[arg-type]
+        distance=lambda: next(values),
+    )
+    guard.start(0)
+    for step in range(10, 10 * len(distances) + 1, 10):
+        with torch.no_grad():
+            toy.module.weight.fill_(step)
+        if guard.look(step, {}) == "collapsed":
+            break
+    return guard
+
+
+def test_a_state_is_kept_while_it_is_about_as_near_as_any_before() -> None:
+    assert far(4.0, 2.0, 2.08, 2.2, 3.9, slack=0.05).good_step == 30
+    assert far(4.0, 2.0, 2.08, 2.2, 3.9, slack=0.2).good_step == 40
+    better = far(4.0, 2.0, 3.9, 1.0, slack=0.05)
+    assert (better.good_step, better.strikes, better.least) == (40, 0, 1.0)
+    assert better.rewind() == 40
+    gone = far(4.0, 2.0, 3.0, slack=0.05)
+    assert gone.rewind() == 20
+    weight = gone.parts.save()[0]["module:weight"]
+    assert float(weight) == 20.0
+    assert far(0.0, 0.0, 0.0).good_step == 30
+
+
+def test_a_run_that_leaves_the_real_images_for_good_is_stopped() -> None:
+    lost = far(1.0, 2.5, 1.5, 2.1, 2.2, 9.0, 1.0, lost=2.0, strikes=3)
+    assert lost.collapsed
+    assert (lost.step, lost.good_step) == (60, 10)
+    assert not far(1.0, 2.5, 2.5, 1.9, 2.5, 2.5, lost=2.0, strikes=3).collapsed
+
+
+def test_in_the_warm_up_the_nearest_is_kept_and_nothing_strikes() -> None:
+    toy = Toy()
+    values = iter([5.0, 2.0, 50.0, 60.0, 70.0])
+    rules = GuardRules(warm_up=40, strikes=2)
+    guard = Guard(toy.parts, [], rules, distance=lambda: next(values))
+    guard.start(0)
+    looks = [guard.look(step, {}) for step in (10, 20, 30, 40, 50)]
+    assert looks == ["good", "good", "good", "doubtful", "collapsed"]
+    assert guard.good_step == 20
+
+
+def test_images_that_are_alike_replace_no_varied_ones_even_in_the_warm_up() -> None:
+    toy = Toy()
+    values = iter([0.0, 0.1, 1.0, 0.0, 0.1])
+    guard = Guard(toy.parts, [], GuardRules(warm_up=1000), lambda: next(values), 1.0)
+    guard.start(0)
+    kept = []
+    for step in (10, 20, 30, 40, 50):
+        guard.look(step, {})
+        kept.append(guard.good_step)
+    assert kept == [10, 20, 30, 30, 30]
+    assert guard.varied
+
+
+@pytest.mark.parametrize("converges", [None, "m"])
+def test_the_first_varied_state_replaces_those_that_are_alike(converges: str | None) -> None:
+    """However near, or converged, the images that were all the same seemed to be."""
+    toy = Toy()
+    varied, far = iter([0.0, 1.0, 0.0, 1.0]), iter([0.1, 4.0, 0.1, 3.9])
+    guard = Guard(
+        toy.parts,
+        [],
+        GuardRules(warm_up=1000),
+        lambda: next(varied),
+        1.0,
+        converges,
+        lambda: next(far),
+    )
+    guard.start(0)
+    kept = []
+    for step, m in ((10, 1.0), (20, 9.0), (30, 1.0), (40, 8.0)):
+        guard.look(step, {"m": m})
+        kept.append(guard.good_step)
+    assert kept == [10, 20, 20, 40]
+
+
+def test_the_least_distance_travels() -> None:
+    guard = far(3.0, 2.0, 5.0)
+    toy = Toy()
+    toy.parts.load(*guard.parts.save())
+    copy = Guard(toy.parts, [], GuardRules(warm_up=0), distance=lambda: 2.05)
+    tensors, plain = guard.save()
+    copy.load(tensors, json.loads(json.dumps(plain, allow_nan=False)))
+    assert (copy.least, copy.strikes, copy.good_step) == (2.0, 1, 20)
+    assert copy.look(40, {}) == "good"
+    assert (copy.good_step, copy.strikes) == (40, 0)
+
+
+def test_a_state_without_variety_is_known_as_such() -> None:
+    toy = Toy()
+    guard = Guard(toy.parts, [], GuardRules(strikes=2, warm_up=20), lambda: 0.0, 1.0)
+    guard.start(0)
+    assert [guard.look(step, {}) for step in (10, 20, 30)] == ["good", "doubtful", "collapsed"]
+    assert (guard.rewind(), guard.varied) == (10, False)
+
+
+def test_sketches_tell_noise_and_missing_kinds_from_a_second_sample() -> None:
+    def bars(n: int, kinds: int, step: int) -> Tensor:
+        images = -torch.ones(n, 1, 16, 16)
+        drawn = stream(0, "bars", step, n).integers(1, kinds)[:, 0]
+        for i, k in enumerate(drawn.tolist()):
+            images[i, :, :, 3 * k : 3 * k + 3] = 1.0
+        return images + 0.2 * stream(0, "bars.noise", step, n).normal(256).view(n, 1, 16, 16)
+
+    real = sketch(bars(400, 5, 0))
+    floor = frechet(real, sketch(bars(400, 5, 1)))
+    missing = frechet(real, sketch(bars(400, 4, 2)))
+    noise = frechet(real, sketch(stream(0, "n", 0, 400).normal(256).view(400, 1, 16, 16)))
+    assert 5 * floor < missing < noise
+    assert sketch(torch.zeros(2, 3, 5, 7)).shape == (2, 128)
 
 
 def test_guard_state_travels_with_its_snapshot() -> None:

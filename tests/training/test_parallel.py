@@ -23,6 +23,7 @@ from augmint.core.registry import OBJECTIVES, PENALTIES
 from augmint.core.runs import EventLog, load_checkpoint
 from augmint.core.streams import stream
 from augmint.core.types import CriticOutput
+from augmint.objectives.base import DirectObjective
 from augmint.penalties.base import PenaltyContext
 from augmint.training import parallel
 from augmint.training.batches import Batches, TrainingImages
@@ -61,6 +62,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "penalties": ({"name": "r1", "interval": 2},),
         "simultaneous": True,
         "fake_aspects": "batch",
+    },
+    "adaptive augmentation": {"augment": {"name": "ada", "kimg": 0.2, "target": 0.0}},
+    "without a critic": {
+        "objective": "flow-matching",
+        "generator": {"name": "flow-unet", "channels": 4, "steps": 2},
+        "critic": None,
+        "augment": None,
+        "conditioning": {"name": "concatenation", "critic": False, "enters": "conditional-norm"},
+        "latent_dim": 144,
     },
 }
 
@@ -365,9 +375,37 @@ def of_parts_is_of_whole(found: list[tuple[Tensor, Any]]) -> bool:
     return bool(torch.allclose(whole, (first + second) / 2, atol=1e-6))
 
 
+class _Simple:
+    """Gives all that direct objectives need."""
+
+    def velocity(self, x: Tensor, t: Tensor, *_: object) -> Tensor:
+        return x * t[:, None, None, None]
+
+    def posterior(self, images: Tensor, _: object) -> tuple[Tensor, Tensor]:
+        return images.flatten(1), images.flatten(1) - 1.0
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        return latent.tanh().view(-1, 1, 4, 4)
+
+
 def test_objectives_say_whether_they_couple_a_batch() -> None:
     for name in OBJECTIVES.names():
         objective = OBJECTIVES.create(name)
+        if isinstance(objective, DirectObjective):
+            images, latent = torch.randn(2, 8, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+            told = [
+                objective.loss(
+                    _Simple(),
+                    images[r],
+                    latent[r].flatten(1),
+                    None,
+                    stream(1, "", 1, range(8)[r]),
+                    {},
+                )[:2]
+                for r in ROWS
+            ]
+            assert of_parts_is_of_whole(told) == (not objective.batch_coupled), name
+            continue
         apart = []
         for kind in sorted(objective.accepts):
             real, fake = drawn(kind, 1.0), drawn(kind, 2.0)
