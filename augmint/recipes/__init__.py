@@ -2,11 +2,16 @@
 
 Base: `base.Recipe` (configure, deviations, run) and `base.run_recipe`, which writes `result.json`,
 `config.yaml`, pictures and a report. Shared: `conditional` (one conditional generator, trained and
-measured), `measuring` (label truth, distances with floors,
-diversity). Members: `vac` (VAC+GAN on MNIST); `spdnn_magazine`, `spdnn_iris`,
-`spdnn_depth` (published merges, sharing `spdnn_structure`); `spdnn_classifier` (merged against its
-parents at equal size; its `spdnn_networks`, `spdnn_training` as stages, `spdnn_judging`,
-`spdnn_tables`).
+measured), `measuring` (label truth, distances with floors, diversity).
+
+Members: `vac` (VAC+GAN, ACGAN, CDCGAN and CGAN on MNIST), `vac_cifar` (VAC+GAN and ACGAN on
+CIFAR-10), both on `vac_family` (what methods that are compared share); `vac_faces` (VAC and the
+conditional BEGAN on faces); `vac_on_anything` (VAC on five kinds of GAN); `spdnn_magazine`,
+`spdnn_iris`, `spdnn_depth` (published merges, sharing `spdnn_structure`); `spdnn_classifier`
+(merged against its parents at equal size; its `spdnn_networks`, `spdnn_training` as stages,
+`spdnn_judging`, `spdnn_tables`).
+
+`comparing` is no recipe: it takes the generators of several recipes to `studies.compare`.
 
 To add one: a frozen dataclass in a new module, decorated with `@RECIPES.register("name")`, that
 says what it expects from the paper, where it deviates, and has a debug version of some seconds.

@@ -105,6 +105,8 @@ def measure_generator(
         numbers[f"{name}_floor"] = floor.get(name)
         text = found.protocol.text()
         protocols[name] = f"refused: {found.refused}; {text}" if found.refused else text
+        if numbers[f"{name}_floor"] is None:
+            protocols[f"{name}_floor"] = protocols[name] if found.refused else f"refused; {text}"
     return numbers | _diversity(config, minted, real, seed), protocols
 
 

@@ -1,0 +1,182 @@
+"""From names of recipes, and files of configurations, to a comparison of their generators.
+
+A file is YAML: `generators`, by name the fields in which each differs from `base`:
+
+    base: {conditioning: vac, latent_dim: 32}
+    generators:
+      plain: {}
+      larger: {latent_dim: 128}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augmint.core.config import build, read_yaml
+from augmint.core.errors import UsageError, nearest
+from augmint.core.registry import RECIPES
+from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
+from augmint.tasks.base import TaskConfig
+from augmint.training.config import GanConfig
+
+if TYPE_CHECKING:
+    from augmint.studies.compare import CompareOptions, Measures
+
+DEBUG_SIZE = "16"
+"""Side of the debug version's images, where no recipe says another."""
+
+DEBUG_IMAGES = 640
+"""Real images shown to each generator of a debug version."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The generators that names of recipes and files stand for.
+
+    Args:
+        generators: by name.
+        size: to which recipes scale images, where they agree; None: as they are.
+        channels: likewise.
+    """
+
+    generators: dict[str, GanConfig]
+    size: tuple[int, int] | None
+    channels: int | None
+
+
+@dataclass(frozen=True)
+class GeneratorsFile:
+    """What a file of configurations holds.
+
+    Args:
+        generators: fields of each, by name.
+        base: fields that all share where they do not say their own.
+    """
+
+    generators: Mapping[str, Mapping[str, Any] | None]
+    base: Mapping[str, Any] = field(default_factory=dict)
+
+
+def choose(names: Sequence[str], variant: str | None, debug: bool) -> Chosen:
+    """Return the generators of recipes and of files (names that end in .yaml or .yml).
+
+    Raises:
+        UsageError: for an unknown name, a recipe of no conditional generator, a generator named
+            twice, fewer than two, a variant that a recipe does not have, or a file that holds
+            something else.
+    """
+    files = [n for n in names if Path(n).suffix.lower() in (".yaml", ".yml")]
+    recipes = {n: _config(n, variant, debug) for n in names if n not in files}
+    told = [n for n in names if n not in files]
+    found = {name: config.gan for name, config in recipes.items()}
+    for path in files:
+        read = from_file(Path(path))
+        told += list(read)
+        found |= read
+    if len(told) < 2 or len(set(told)) < len(told):
+        raise UsageError(
+            "a comparison names at least 2 generators, each once",
+            " ".join(told) or "none",
+            "name another recipe (augmint list recipes)",
+        )
+    return Chosen(
+        found,
+        _common(c.size for c in recipes.values()),
+        _common(c.channels for c in recipes.values()),
+    )
+
+
+def _common(values: Iterable[Any]) -> Any:
+    every = set(values)
+    return every.pop() if len(every) == 1 else None
+
+
+def from_file(path: Path) -> dict[str, GanConfig]:
+    """Return the generators that a file holds, by name; see above.
+
+    Raises:
+        UsageError: if it cannot be read, or a field is unknown or of another type.
+    """
+    read = build(GeneratorsFile, read_yaml(path), path.name)
+    return {
+        name: build(GanConfig, {**read.base, **(fields or {})}, name)
+        for name, fields in read.generators.items()
+    }
+
+
+def _config(name: str, variant: str | None, debug: bool) -> ConditionalConfig:
+    member = RECIPES.get(name)
+    if not issubclass(member, ConditionalRecipe):
+        raise UsageError(
+            "a comparison is of recipes that train one conditional generator",
+            name,
+            nearest(name, comparable()),
+        )
+    recipe = RECIPES.create(name)
+    chosen = recipe.variants[0] if variant is None else variant
+    if chosen not in recipe.variants:
+        raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
+    config: ConditionalConfig = recipe.configure(chosen, debug)
+    return config
+
+
+def comparable() -> list[str]:
+    """Return the names of the recipes that can be compared."""
+    return [n for n in RECIPES.names() if issubclass(RECIPES.get(n), ConditionalRecipe)]
+
+
+def measures(steps: int | None = None, debug: bool = False) -> Measures:
+    """Return how generators are measured; the debug version ends in seconds.
+
+    Args:
+        steps: of the judge, and of what learns from generated images.
+        debug: numbers mean nothing.
+    """
+    from augmint.studies.compare import Measures
+
+    if not debug:
+        return Measures() if steps is None else Measures(TaskConfig(steps=steps))
+    task = TaskConfig(network={"name": "small-cnn", "channels": 8}, steps=steps or 100)
+    return Measures(task, "none", per_class=30, diverse_per_class=20, pairs=100, probe_rows=500)
+
+
+def compare_recipes(
+    names: Sequence[str],
+    data: str | None,
+    out: Path,
+    options: CompareOptions,
+    variant: str | None = None,
+    debug: bool = False,
+) -> dict[str, Any]:
+    """Compare the generators of recipes and files and return what `compare.json` holds.
+
+    Args:
+        names: of recipes, or files of generators; at least two generators.
+        data: the data set; the debug version has one of its own.
+        out: the comparison's folder.
+        options: see there; size, channels and the debug version's budget are the recipes' own
+            where they are left open.
+        variant: of every recipe; None: the first of each.
+        debug: a version that ends in seconds.
+
+    Raises:
+        UsageError: as `choose`, or without data.
+    """
+    from augmint.studies.compare import compare
+
+    chosen = choose(names, variant, debug)
+    if data is None and not debug:
+        raise UsageError(
+            "a comparison runs on a data set", "no data", "pass --data DIR, or --debug for digits"
+        )
+    if options.size is None and chosen.size is not None:
+        options = replace(options, size="x".join(str(side) for side in chosen.size))
+    if options.channels is None:
+        options = replace(options, channels=chosen.channels)
+    if debug:
+        images = DEBUG_IMAGES if options.images is None else options.images
+        options = replace(options, images=images, size=options.size or DEBUG_SIZE)
+    return compare(chosen.generators, data or "digits", out, options)
