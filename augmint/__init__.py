@@ -114,6 +114,7 @@ def mint(
     quotas: Mapping[str, int] | None = None,
     seed: int = 0,
     curate: bool = True,
+    truncation: float | None = None,
 ) -> dict[str, Any]:
     """Mint annotated images from a bundle, without the data it was trained on.
 
@@ -124,6 +125,8 @@ def mint(
         quotas: images by class name, in place of `per_class`.
         seed: the same bundle, seed and id always give the same image.
         curate: keep only images that the bundle's judge recognises as what they claim.
+        truncation: more typical and less varied images: a bound of the latents' entries, or the
+            share (0 to 1) of its styles that a generator with styles keeps; None for neither.
 
     Returns:
         Counts drawn, accepted and rejected with reasons, by class.
@@ -137,7 +140,7 @@ def mint(
     """
     from augmint.studies.single import MintOptions, mint_bundle
 
-    options = MintOptions(per_class, dict(quotas or {}), seed, curate)
+    options = MintOptions(per_class, dict(quotas or {}), seed, curate, truncation=truncation)
     return mint_bundle(Path(bundle), Path(out), options)
 
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
-from argparse import Action, ArgumentError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augmint.core.errors import AugmintError, UsageError, nearest, single_line, visible
+from augmint.core.commands import Option, Verb, parser_of, read
+from augmint.core.errors import AugmintError, UsageError, nearest, visible
 from augmint.core.storage import storage_error
 
 if TYPE_CHECKING:
@@ -30,30 +28,6 @@ BACKENDS = ("loky", "dask", "ray", "sequential")
 DEVICES = ("auto", "cpu", "cuda")
 MEASURES = ("parameters", "multiplications")
 SCORED_ON = ("test", "held-back")
-
-
-@dataclass(frozen=True)
-class Option:
-    """One argument of a verb; `flags` without dashes make it positional."""
-
-    flags: str
-    help: str
-    type: Any = str
-    default: Any = None
-    choices: tuple[str, ...] | None = None
-    action: str | None = None
-    metavar: str | None = None
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One sub-command."""
-
-    help: str
-    options: tuple[Option, ...]
-    examples: str
-    run: Callable[[Namespace], None]
-    notes: str = ""
 
 
 def _say(text: str) -> None:
@@ -120,7 +94,8 @@ def _train(a: Namespace) -> None:
 def _mint(a: Namespace) -> None:
     from augmint.studies.single import MintOptions, mint_bundle, parse_quotas
 
-    options = MintOptions(a.per_class, parse_quotas(a.quota), a.seed, not a.raw, a.license)
+    quotas = parse_quotas(a.quota)
+    options = MintOptions(a.per_class, quotas, a.seed, not a.raw, a.license, a.truncation)
     counts = mint_bundle(Path(a.bundle), Path(a.out), options)
     _say(f"{counts['accepted']} images accepted of {counts['drawn']} drawn: {a.out}")
 
@@ -158,6 +133,33 @@ def _run(a: Namespace) -> None:
     _say(f"result: {Path(a.out) / 'result.json'}")
 
 
+def _compare(a: Namespace) -> None:
+    from augmint.recipes.comparing import compare_recipes, measures
+    from augmint.studies.compare import CompareOptions
+    from augmint.studies.compared import lines
+
+    options = CompareOptions(
+        images=a.images,
+        seeds=a.seeds,
+        seed=a.seed,
+        size=a.size,
+        per_class=a.per_class,
+        baseline=a.baseline,
+        measures=measures(a.steps, a.debug),
+        workers=a.workers,
+        backend=a.backend,
+        address=a.address,
+        device=a.device,
+        drop_duplicates=a.drop_duplicates,
+        dry_run=a.dry_run,
+        command=a.command,
+    )
+    report = compare_recipes(a.generators, a.data, Path(a.out), options, a.variant, a.debug)
+    if not a.dry_run:
+        _say("\n".join(lines(report)))
+        _say(f"report: {Path(a.out) / 'compare.html'}")
+
+
 def _report(a: Namespace) -> None:
     from augmint.studies.pipeline import rewrite_report
 
@@ -167,6 +169,9 @@ def _report(a: Namespace) -> None:
 def _list(a: Namespace) -> None:
     from augmint.core.registry import AXES
 
+    if a.fits is not None:
+        _fits(a)
+        return
     chosen = list(AXES) if a.axis is None else [a.axis]
     for name in chosen:
         if name not in AXES:
@@ -181,6 +186,27 @@ def _list(a: Namespace) -> None:
             _say(f"  {entry.name:<28} {entry.summary}")
         if not AXES[name].entries:
             print("  (none yet)")
+
+
+def _fits(a: Namespace) -> None:
+    from augmint.training.fits import fits
+
+    if a.axis is not None:
+        raise UsageError("list takes an axis or --fits NAME", f"{a.axis} and {a.fits}", "give one")
+    found = fits(a.fits)
+    if a.json:
+        print(json.dumps([vars(fit) for fit in found], indent=2))
+        return
+    place = ""
+    for fit in found:
+        if fit.place != place:
+            place = fit.place
+            print(place)
+        told = "; ".join(
+            f"{name} with " + ", ".join(f"{key}: {json.dumps(v)}" for key, v in settings.items())
+            for name, settings in fit.settings.items()
+        )
+        _say(f"  {'no ' if fit.reason else 'yes'} {fit.name:<24} {fit.reason or told}".rstrip())
 
 
 def _merge(a: Namespace) -> None:
@@ -331,13 +357,20 @@ VERBS: dict[str, Verb] = {
             _SEED,
             _switch("--raw", "keep every image: no curation by the bundle's judge"),
             Option(
+                "--truncation",
+                "less varied, more typical images: bound of the latents, or share of the styles kept",
+                float,
+                metavar="T",
+            ),
+            Option(
                 "--license",
                 "of the minted images, for their metadata: an address or an SPDX name",
                 metavar="TEXT",
             ),
         ),
         "augmint mint runs/g/bundle --per-class 200 --out more\n"
-        "augmint mint runs/g/bundle --quota 7=500 --quota 1=20 --out more",
+        "augmint mint runs/g/bundle --quota 7=500 --quota 1=20 --out more\n"
+        "augmint mint runs/g/bundle --truncation 0.7 --out typical",
         _mint,
     ),
     "evaluate": Verb(
@@ -394,6 +427,55 @@ VERBS: dict[str, Verb] = {
         "augmint run spdnn-classifier --data fashion-mnist/ --workers 2 --out runs/spdnn",
         _run,
     ),
+    "compare": Verb(
+        "compare generators on the same data with the same budget, as a report with intervals",
+        (
+            Option(
+                "generators",
+                "recipes of one generator (`augmint list recipes`), or FILE.yaml of configurations",
+                action="several",
+            ),
+            Option("--data", "as the data of prove (--debug: digits)", metavar="PATH"),
+            _OUT,
+            Option(
+                "--images",
+                "real images shown to each generator (default: the smallest of their own budgets)",
+                int,
+                metavar="N",
+            ),
+            Option("--seeds", "trainings of each generator", int, 3, metavar="J"),
+            Option(
+                "--baseline",
+                "which the others are held against (default: the first)",
+                metavar="NAME",
+            ),
+            Option("--variant", "of every recipe", str, None, ("text", "released")),
+            Option("--per-class", "training images a class that generators see", int, metavar="N"),
+            Option(
+                "--steps",
+                "optimiser steps of the judge, and of what learns from generated images",
+                int,
+                metavar="N",
+            ),
+            _SIZE,
+            _switch("--debug", "a version that ends in seconds on a CPU; its numbers mean nothing"),
+            Option(
+                "--workers", "stages at once, one core each (default: all cores)", int, metavar="W"
+            ),
+            Option("--backend", "where stages run", str, "loky", BACKENDS),
+            Option("--address", "scheduler of a dask or ray cluster", metavar="HOST:PORT"),
+            _SEED,
+            _DEVICE,
+            _DROP,
+            _switch("--dry-run", "print the plan"),
+        ),
+        "augmint compare vac-mnist acgan-mnist --debug --out runs/compare\n"
+        "augmint compare vac-mnist acgan-mnist cgan-mnist --data mnist/ --images 600000 --seeds 3 --out runs/compare\n"
+        "augmint compare vac-mnist acgan-mnist --data faces/ --size 28 --per-class 200 --out runs/faces\n"
+        "augmint compare examples/comparisons/tricks.yaml --data fashion-mnist/ --images 100000 --out runs/tricks",
+        _compare,
+        "the same command again does only what is missing; generators and seeds may be added",
+    ),
     "merge": Verb(
         "merge several networks into one of a chosen size, with drawings of every step",
         (
@@ -419,12 +501,17 @@ VERBS: dict[str, Verb] = {
         _report,
     ),
     "list": Verb(
-        "list every variant of every axis",
+        "list every variant of every axis, or what fits one of them",
         (
             Option("axis", "one axis alone", default="", action="optional"),
+            Option(
+                "--fits",
+                "a part of a generator's training: which others go with it, and why not",
+                metavar="NAME",
+            ),
             _switch("--json", "print as JSON"),
         ),
-        "augmint list\naugmint list objectives --json",
+        "augmint list\naugmint list objectives --json\naugmint list --fits began",
         _list,
     ),
     "doctor": Verb(
@@ -441,62 +528,9 @@ OPTIONAL_OUT = frozenset({"evaluate", "check"})
 
 def build_parser() -> ArgumentParser:
     """Return the parser of all verbs."""
-    from jsonargparse import ArgumentParser, DefaultHelpFormatter
-
     from augmint import __version__
 
-    class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-        """Keeps the examples as they are written; choices say more than the type of a choice."""
-
-        def _get_type_str(self, action: Action) -> str | None:
-            kind = None if action.choices else super()._get_type_str(action)
-            return None if kind is None or "<" in kind else str(kind)
-
-    parser = ArgumentParser(
-        prog="augmint",
-        description="Mints annotated training images and proves whether they help your model.",
-        epilog="start here:\n  augmint prove digits --out demo\n\naugmint VERB --help shows a verb's options and examples",
-        exit_on_error=False,
-        formatter_class=Formatter,
-        version=__version__,
-        allow_abbrev=False,
-    )
-    verbs = parser.add_subcommands(required=False, dest="verb", metavar="VERB")
-    for name, verb in VERBS.items():
-        examples = "\n".join(f"  {line}" for line in verb.examples.split("\n"))
-        sub = ArgumentParser(
-            description=verb.help[0].upper() + verb.help[1:] + ".",
-            epilog=f"examples:\n{examples}" + (f"\n\n{verb.notes}" if verb.notes else ""),
-            exit_on_error=False,
-            formatter_class=Formatter,
-            allow_abbrev=False,
-        )
-        for option in verb.options:
-            _add(sub, option, required=option.flags in REQUIRED and name not in OPTIONAL_OUT)
-        verbs.add_subcommand(name, sub, help=verb.help)
-    return parser
-
-
-def _add(parser: ArgumentParser, option: Option, required: bool) -> None:
-    fields: dict[str, Any] = {"help": option.help}
-    if option.action == "optional":
-        fields |= {"nargs": "?", "type": str, "default": None}
-    elif option.action == "several":
-        fields |= {"nargs": "+", "type": str}
-    elif option.action == "store_true":
-        fields |= {"action": "store_true"}
-    elif option.action == "append":
-        fields |= {"action": "append", "default": list(option.default)}
-    else:
-        fields |= {"type": option.type}
-        if option.choices:
-            fields |= {"choices": option.choices}
-    if option.flags.startswith("--"):
-        if option.action is None:
-            fields |= {"default": option.default, "required": required}
-        if option.metavar:
-            fields["metavar"] = option.metavar
-    parser.add_argument(option.flags, **fields)
+    return parser_of(VERBS, lambda verb: () if verb in OPTIONAL_OUT else REQUIRED, __version__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -544,39 +578,7 @@ def _parse(arguments: list[str]) -> tuple[str | None, Any]:
         return None, None
     if arguments[0] not in VERBS and arguments[0] not in ("-h", "--help", "--version"):
         raise UsageError("the first word is a verb", arguments[0], nearest(arguments[0], VERBS))
-    try:
-        parsed = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise _plain(error, arguments) from None
-    except SystemExit as leaving:
-        if leaving.code in (0, None):
-            return None, None
-        raise
-    return parsed.verb, parsed[parsed.verb]
-
-
-def _plain(error: ArgumentError, arguments: list[str]) -> UsageError:
-    """Turn a parser's message into rule, value and remedy."""
-    verb = arguments[0]
-    text = single_line(str(error).replace("prove.", ""))
-    help_hint = f"see augmint {verb} --help"
-    if match := re.search(r"[Uu]nrecognized arguments: (.*)", text):
-        unknown = match[1].split()[0]
-        known = [o.flags for o in VERBS[verb].options if o.flags.startswith("--")]
-        if unknown.startswith("-"):
-            return UsageError(f"{verb} has no such option", unknown, nearest(unknown, known))
-        return UsageError(f"{verb} takes no further words", match[1], help_hint)
-    if match := re.search(r"arguments? (?:is|are) required: (.*)", text):
-        missing = ", ".join(m.strip().split(".")[-1] for m in match[1].split(","))
-        return UsageError(f"{verb} needs {missing}", "nothing", help_hint)
-    if match := re.search(r'"([\w.]+)":.*?Expected an? <class \'(\w+)\'>.*?Got value: (.*)', text):
-        flag = "--" + match[1].split(".")[-1].replace("_", "-")
-        return UsageError(f"{flag} must be of type {match[2]}", match[3], help_hint)
-    if match := re.search(
-        r"argument (--?[\w-]+).*invalid choice: '?(.*?)'? \(choose from (.*)\)", text
-    ):
-        return UsageError(f"{match[1]} must be one of {match[3]}", match[2], help_hint)
-    return UsageError(f"{verb} could not read its options", text, help_hint)
+    return read(parser, VERBS, arguments)
 
 
 if __name__ == "__main__":

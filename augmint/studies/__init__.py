@@ -10,6 +10,8 @@ stages      hash-named, atomically committed results;  runner, workers: who exec
 statistics  paired t, power, Holm, bootstrap;  verdict: the decision;  equivalence: worth n images
 null        the decision's own false-positive rate
 pipeline    `prove`, from checks to report;  single: train, mint, evaluate, check, doctor
+compare     several generators, same data and budget; its stages: comparing, critics, probing; its
+            report: compared
 assemble    from stage values to report.json;  gallery: pictures, minted images, bundle
 report      the HTML page (the only place for matplotlib and jinja)
 """

@@ -383,15 +383,16 @@ def generator_row(config: StudyConfig, values: StudyValues) -> dict[str, Any]:
         axis: spec if isinstance(spec, str) else str(spec.get("name"))
         for axis, spec in (
             ("generator", gan.generator),
-            ("critic", gan.critic),
+            ("critic", "no critic" if gan.critic is None else gan.critic),
             ("objective", gan.objective),
             ("conditioning", gan.conditioning),
         )
     }
+    versus = "with" if gan.critic is None else "against"
     return {
         **names,
         "text": (
-            f"{names['generator']} against {names['critic']}, {names['objective']} objective, "
+            f"{names['generator']} {versus} {names['critic']}, {names['objective']} objective, "
             f"conditioning {names['conditioning']}, {gan.steps} steps of {gan.batch}"
         ),
         "steps": gan.steps,

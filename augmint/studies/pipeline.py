@@ -177,7 +177,12 @@ def _validate(config: StudyConfig, table: Table) -> None:
             "give the real data set (augmint evaluate compares real with minted images)",
         )
     for name in config.policy.candidates:
-        AUGMENTERS.create(name)
+        if AUGMENTERS.create(name).adapts:
+            raise UsageError(
+                "an augmenter of the measured network's images has no critic to follow",
+                name,
+                "take it out of policy.candidates (trivial-augment changes as much)",
+            )
     width = table.schema[config.task.aspect].width
     if width < 2:
         raise UsageError("a study needs at least 2 classes", width, "add images of another class")

@@ -202,6 +202,7 @@ class MintOptions:
     seed: int = 0
     curate: bool = True
     license: str | None = None
+    truncation: float | None = None
 
 
 def mint_bundle(bundle: Path, out: Path, options: MintOptions) -> dict[str, Any]:
@@ -213,8 +214,11 @@ def mint_bundle(bundle: Path, out: Path, options: MintOptions) -> dict[str, Any]
         raise UsageError(
             "mint makes at least 1 image", options.per_class, "pass per_class=100 (--per-class 100)"
         )
-    parts = opened.mint_parts(quotas, options.seed, options.curate)
+    truncation = options.truncation
+    parts = opened.mint_parts(quotas, options.seed, options.curate, truncation=truncation)
     provenance_row = {"generator": opened.digest, "parents": dict(opened.provenance)}
+    if truncation is not None:
+        provenance_row["truncation"] = {"of": opened.truncates, "value": float(truncation)}
     if options.license:
         provenance_row["license"] = options.license
     write_parts(parts, out, opened.schema, provenance_row)

@@ -40,7 +40,7 @@ RESULT = "result.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _HASHED_IN_FULL = 4 << 20  # larger result files are checked by their size alone
 # what only shows or calls: a change there must not make a study train again
-_WITHOUT_EFFECT = ("studies/report/", "cli.py")
+_WITHOUT_EFFECT = ("studies/report/", "cli.py", "core/commands.py")
 
 
 @dataclass(frozen=True, eq=False)

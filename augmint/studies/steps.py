@@ -31,6 +31,7 @@ from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig, Minted, mint
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
+from augmint.studies.critics import save_players
 from augmint.studies.judging import Judge, cross_fitted
 from augmint.studies.materials import (
     Store,
@@ -206,6 +207,7 @@ class GeneratorConfig:
         device: where it runs.
         even: rare classes' images are repeated up to the largest class's number.
         snapshots: shares of the steps after which the averaged weights are kept as well.
+        players: also keep what trained it: critic, heads and auxiliary networks.
     """
 
     gan: GanConfig
@@ -213,6 +215,7 @@ class GeneratorConfig:
     device: str = "cpu"
     even: bool = False
     snapshots: tuple[float, ...] = ()
+    players: bool = False
 
 
 def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
@@ -239,11 +242,15 @@ def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path)
     write_atomic(folder / "progress.png", progress_picture(work))
     missing = {"judge": "trained when images are minted", "features": "kept with the judge"}
     Bundle.from_training(trained, data, missing=missing).save(folder / "bundle")
+    if config.players:
+        save_players(training.game, folder / "players.safetensors")
     return {
         "digest": trained.generator_digest,
         "images_shown": trained.images_shown,
         "step": trained.step,
         "stopped": trained.stopped,
+        "seconds": trained.seconds,
+        "processor_seconds": trained.processor_seconds,
         "logs": trained.logs,
         "parameters": sum(p.numel() for p in trained.generator.parameters()),
     }

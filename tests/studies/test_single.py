@@ -110,6 +110,23 @@ def test_mint_evaluate_and_check_follow(
     assert "1797" in capsys.readouterr().out.replace(" ", "").replace(",", "")
 
 
+def test_a_truncated_mint_is_another_mint(
+    tiny_training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, out = str(tiny_training / "bundle"), str(tmp_path / "a")
+    words = ["mint", bundle, "--per-class", "2", "--raw", "--truncation"]
+    assert main([*words, "0.5", "--out", out]) == 0
+    summary = read_json(tmp_path / "a" / "minted.json")
+    assert summary["provenance"]["truncation"] == {"of": "latents", "value": 0.5}
+    assert main([*words, "0.5", "--out", out]) == 0, "the same mint is left as it is"
+    for other in (words[:-1], [*words, "0.6"]):
+        assert main([*other, "--out", out]) == 2
+    assert "other minted images" in capsys.readouterr().err
+    assert main([*words, "0", "--out", str(tmp_path / "b")]) == 2
+    assert "positive bound" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_quotas_are_kept_class_by_class(tiny_training: Path, tmp_path: Path) -> None:
     words = ["mint", str(tiny_training / "bundle"), "--quota", "3=5", "--quota", "8=2", "--raw"]
     assert main([*words, "--seed", "4", "--out", str(tmp_path / "a")]) == 0

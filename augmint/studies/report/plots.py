@@ -146,7 +146,8 @@ def _numbers(values: Any) -> list[float]:
     return [float(v) for v in listed if is_number(v)]
 
 
-def _limits(values: Sequence[float], margin: float = 0.09) -> tuple[float, float]:
+def limits(values: Sequence[float], margin: float = 0.09) -> tuple[float, float]:
+    """Return ends of an axis that leave a margin beside all values."""
     low, high = min(values), max(values)
     space = (high - low) * margin or max(abs(high) * margin, 0.5)
     return low - space, high + space
@@ -177,7 +178,7 @@ def differences(report: Report, width: float) -> Figure | None:
     axes.scatter(found, positions, s=34, facecolor=CARD, edgecolor=BASE, linewidth=1.5, zorder=4)
     _mean_row(axes, uplift, 0.15)
     axes.set_ylim(bottom_row, -1.15)
-    axes.set_xlim(*_limits(span))
+    axes.set_xlim(*limits(span))
     if is_number(delta):
         _delta_label(axes, float(delta), bottom_row - 0.42, width)
     ticks = [0.15, *positions] if not many else [0.15]
@@ -271,7 +272,7 @@ def scores(report: Report, width: float) -> Figure | None:
         if name == baseline and is_number(mean):
             axes.axvline(mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.set_ylim(len(arms) - 0.5, -0.5)
-    axes.set_xlim(*_limits(every, 0.06))
+    axes.set_xlim(*limits(every, 0.06))
     axes.set_yticks(range(len(arms)), names)
     for label, (name, _, _) in zip(axes.get_yticklabels(), arms, strict=True):
         label.set(color=INK, fontweight="bold" if name in (baseline, treatment) else "normal")
@@ -308,7 +309,7 @@ def classes(report: Report, width: float, most: int = 40) -> Figure | None:
         )
     axes.axvline(0.0, color=INK, linewidth=1.2, zorder=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(*_limits(span, 0.05))
+    axes.set_xlim(*limits(span, 0.05))
     axes.set_yticks(range(len(rows)), names)
     for label in axes.get_yticklabels():
         label.set_color(INK)

@@ -93,6 +93,12 @@ def render_evaluation(report: Report, pictures: Pictures) -> str:
     return _page("evaluation.html.j2", report, pictures, titles)
 
 
+def page(template: str, pictures: Pictures, **told: Any) -> str:
+    """Return a page of its own: the style sheet and embedded pictures are added to what is told."""
+    embedded = _embed(pictures)
+    return _environment().get_template(template).render(css=_css(), pictures=embedded, **told)
+
+
 def render_check(report: Report, pictures: Pictures) -> str:
     """Return what the check of a data set found as one self-contained HTML page.
 

@@ -1,0 +1,417 @@
+"""`compare`: several generators on the same data with the same budget, as a report.
+
+DIR/compare.html   the report, one file       DIR/config.yaml   the resolved configuration
+DIR/compare.json   the same numbers           DIR/stages/       every stage's results
+DIR/pictures/      what the report shows
+
+A part of the training images is kept from every generator: the judge learns from it, once. All
+generators learn from the rest and are shown the same number of real images; a seed decides on
+initialisation, order and latents, and is shared by them. Running again does only what is missing;
+more generators and more seeds may join.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augmint.core.config import read_yaml, to_plain, write_yaml
+from augmint.core.errors import AugmintError, DataError, UsageError, nearest, visible
+from augmint.core.machine import resolve_device
+from augmint.core.runs import lock_folder, provenance, sweep, write_atomic
+from augmint.core.streams import derive
+from augmint.data.check import blocking, check, training_rows_without
+from augmint.data.ingest import ingest
+from augmint.studies import comparing, steps
+from augmint.studies.compared import assemble, pictures_of
+from augmint.studies.comparing import Measures
+from augmint.studies.critics import classifier_refusal
+from augmint.studies.report.comparison import render_comparison
+from augmint.studies.report.render import to_json
+from augmint.studies.rows import SplitConfig, draw, seed_of
+from augmint.studies.runner import run_stages
+from augmint.studies.stages import Stage, load
+from augmint.studies.study import differences, parse_size
+from augmint.studies.unchanged import forget_first_try, same_data
+from augmint.training.compatibility import check_compatible
+from augmint.training.config import GanConfig
+
+if TYPE_CHECKING:
+    from augmint.data.table import Table
+
+FEWEST = 8
+"""Real images of each class that a judge learns from, at least."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What a caller may say of a comparison.
+
+    Args:
+        images: real images shown to every generator, repeats counted; None: the smallest budget
+            among the generators' own.
+        seeds: trainings of each generator.
+        seed: of everything random.
+        size: side to which images are resampled, "48" or "32x48".
+        channels: of the images; None: as they are.
+        per_class: training images a class that generators see; None: all but the judge's.
+        baseline: the generator that the others are held against; None: the first.
+        measures: how each is measured.
+        workers, backend, address: where stages run, as for `prove`.
+        device: "auto", "cpu" or "cuda".
+        drop_duplicates: leave out training images that also stand in the test part.
+        dry_run: only say what would be done.
+        command: what the report says to repeat it.
+    """
+
+    images: int | None = None
+    seeds: int = 3
+    seed: int = 0
+    size: str | None = None
+    channels: int | None = None
+    per_class: int | None = None
+    baseline: str | None = None
+    measures: Measures = field(default_factory=Measures)
+    workers: int | None = None
+    backend: str = "loky"
+    address: str | None = None
+    device: str = "auto"
+    drop_duplicates: bool = False
+    dry_run: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """Everything that the numbers of a comparison depend on, besides the data and the code.
+
+    Args:
+        data: the data set.
+        generators: by name, each with the steps that the budget gives it.
+        images: real images shown to each, repeats counted; up to one batch more.
+        baseline: the generator that the others are held against.
+        seeds, seed, size, channels, per_class, measures, drop_duplicates: see `CompareOptions`.
+        test_share: of a set without a test part.
+        judge_share: of the training images; without `per_class`.
+    """
+
+    data: str
+    generators: Mapping[str, GanConfig]
+    images: int
+    baseline: str
+    seeds: int = 3
+    seed: int = 0
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    per_class: int | None = None
+    test_share: float = 0.3
+    judge_share: float = 0.25
+    measures: Measures = field(default_factory=Measures)
+    drop_duplicates: bool = False
+
+
+def compare(
+    generators: Mapping[str, GanConfig], data: str, out: Path, options: CompareOptions
+) -> dict[str, Any]:
+    """Train and measure every generator and return what `compare.json` holds.
+
+    Args:
+        generators: configurations by name (lower-case letters, digits, `.`, `_`, `-`); their own
+            numbers of steps give way to the common budget.
+        data: as the data of `prove`.
+        out: the comparison's folder, which no other run holds.
+        options: see there.
+
+    Raises:
+        UsageError, DataError, IncompatibleError: before anything is trained.
+        InterruptedRunError: after Ctrl-C; the same call again goes on.
+    """
+    started = time.monotonic()
+    config = resolve(generators, data, options)
+    device = str(resolve_device(options.device))
+    workers = options.workers or os.cpu_count() or 1
+    with lock_folder(out):
+        sweep(out, out / "stages" / "tables")
+        _claim(out / "config.yaml", config)
+        tables = out / "stages" / "tables"
+        channels, size = config.channels, config.size
+        table = ingest(data, tables, size=size, channels=channels, workers=workers)
+        same_data(out, data, table)
+        plan = Plan.of(config, table, device)
+        if options.dry_run:
+            _tell(f"the plan, {len(plan.stages)} stages:\n{write_yaml(config)}")
+            return {"plan": to_plain(config), "stages": len(plan.stages)}
+        missing = sum(load(s, out / "stages") is None for s in plan.stages)
+        _tell(_announced(config, plan, missing))
+        where = (workers, options.backend, options.address)
+        results = run_stages(plan.stages, out / "stages", *where)
+        report = {
+            **assemble(config, plan, results),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": round(sum(r.seconds for r in results.values()), 3),
+            "wall_seconds": round(time.monotonic() - started, 3),
+            "machine": provenance(),
+            "command": options.command,
+            "config_yaml": write_yaml(config),
+        }
+        report = to_json({"augmint": report["machine"]["augmint"], **report})
+        _write(out, report, pictures_of(plan, results))
+    return report
+
+
+def resolve(
+    generators: Mapping[str, GanConfig], data: str, options: CompareOptions
+) -> ComparisonConfig:
+    """Return the complete configuration, every generator with the common budget.
+
+    Raises:
+        UsageError: for fewer than two generators, a name, a budget or a number that cannot be used.
+    """
+    if len(generators) < 2:
+        raise UsageError(
+            "a comparison needs at least 2 generators",
+            ", ".join(generators) or "none",
+            "name another one (augmint list recipes)",
+        )
+    for name in generators:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                "a generator's name is lower-case letters, digits, '.', '_' and '-'",
+                name,
+                "rename it, in 48 characters at most",
+            )
+    if options.seeds < 1:
+        raise UsageError("a comparison has at least 1 seed", options.seeds, "pass --seeds 3")
+    baseline = options.baseline or next(iter(generators))
+    if baseline not in generators:
+        raise UsageError(
+            "the baseline is one of the generators", baseline, nearest(baseline, generators)
+        )
+    own = {name: gan.steps * gan.batch for name, gan in generators.items()}
+    images = min(own.values()) if options.images is None else options.images
+    largest = max(gan.batch for gan in generators.values())
+    if images < largest:
+        raise UsageError(
+            f"the budget is at least one batch ({largest} images)",
+            images,
+            f"pass images={100 * largest} (--images {100 * largest})",
+        )
+    budgeted = {n: replace(g, steps=-(-images // g.batch)) for n, g in generators.items()}
+    pair = parse_size(options.size)
+    return ComparisonConfig(
+        data=data,
+        generators=budgeted,
+        images=images,
+        baseline=baseline,
+        seeds=options.seeds,
+        seed=options.seed,
+        size=None if pair is None else (pair[0], pair[1]),
+        channels=options.channels,
+        per_class=options.per_class,
+        measures=options.measures,
+        drop_duplicates=options.drop_duplicates,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a comparison, by what they are for; lists follow the seeds."""
+
+    table: Table
+    judge: Stage
+    reference: Stage
+    split: Stage
+    generators: Mapping[str, list[Stage]]
+    classifiers: Mapping[str, list[Stage]]
+    measures: Mapping[str, list[Stage]]
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Every stage whose result is wanted."""
+        lists = [*self.generators.values(), *self.classifiers.values(), *self.measures.values()]
+        return [self.split, self.judge, self.reference, *(s for line in lists for s in line)]
+
+    @classmethod
+    def of(cls, config: ComparisonConfig, table: Table, device: str) -> Plan:
+        """Return the graph, once everything that it needs is known to fit.
+
+        Raises:
+            DataError, UsageError, IncompatibleError: for data or parts that do not.
+        """
+        _validate(config, table)
+        rows = SplitConfig(
+            config.seed,
+            0,
+            config.per_class,
+            config.test_share,
+            config.judge_share,
+            _dropped(config, table),
+        )
+        _enough(table, rows)
+        make = _Maker(config, table, device)
+        split = make.stage("split", steps.split, rows, {}, 0.01)
+        own = comparing.JudgeConfig(config.measures, config.seed, device)
+        judge = make.stage("judge", comparing.judge, own, {"split": split})
+        known = {"split": split, "judge": judge}
+        reference = make.stage("reference", comparing.reference, own, known)
+        trained = {n: [make.generator(n, i, split) for i in range(config.seeds)] for n in make.all}
+        classifiers = {
+            n: [make.classifier(n, i, split) for i in range(config.seeds)]
+            for n, gan in config.generators.items()
+            if classifier_refusal(gan) is None
+        }
+        measures = {
+            n: [
+                make.measure(
+                    n,
+                    i,
+                    known
+                    | {"generator": trained[n][i]}
+                    | ({"classifier": classifiers[n][i]} if n in classifiers else {}),
+                )
+                for i in range(config.seeds)
+            ]
+            for n in make.all
+        }
+        return cls(table, judge, reference, split, trained, classifiers, measures)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the stages of one generator and seed."""
+
+    config: ComparisonConfig
+    table: Table
+    device: str
+
+    @property
+    def all(self) -> Sequence[str]:
+        return list(self.config.generators)
+
+    def stage(
+        self, name: str, function: Any, config: Any, inputs: Mapping[str, Stage], cost: float = 1.0
+    ) -> Stage:
+        places = {"table": Path(self.table.folder)}
+        stages, roles = tuple(inputs.values()), tuple(inputs)
+        return Stage(name, function, config, stages, self.table.digest, cost, roles, places)
+
+    def _seed(self, index: int) -> int:
+        return derive(seed_of(self.config.seed, index), "generator")
+
+    def generator(self, name: str, index: int, split: Stage) -> Stage:
+        gan = self.config.generators[name]
+        config = steps.GeneratorConfig(gan, self._seed(index), self.device, players=True)
+        cost = 3.0 * gan.steps / 1000.0
+        return self.stage(
+            f"generator-{name}-{index}", comparing.generator, config, {"split": split}, cost
+        )
+
+    def classifier(self, name: str, index: int, split: Stage) -> Stage:
+        gan = self.config.generators[name]
+        config = comparing.ClassifierConfig(gan, self._seed(index), self.device)
+        cost = 0.5 * gan.steps / 1000.0
+        return self.stage(
+            f"classifier-{name}-{index}", comparing.classifier, config, {"split": split}, cost
+        )
+
+    def measure(self, name: str, index: int, inputs: Mapping[str, Stage]) -> Stage:
+        c = self.config
+        drawn = derive(seed_of(c.seed, index), "compare.drawn")
+        config = comparing.GeneratedConfig(
+            c.generators[name], c.measures, c.seed, self._seed(index), drawn, self.device
+        )
+        return self.stage(f"measure-{name}-{index}", comparing.measure, config, inputs)
+
+
+def _claim(path: Path, config: ComparisonConfig) -> None:
+    """Write the configuration, unless the folder holds another comparison; it may grow."""
+    if not any((path.parent / "stages").glob("judge-*")):
+        forget_first_try(path.parent)
+    known = read_yaml(path) if path.is_file() else {}
+    changed = differences(known, to_plain(config)) if known else []
+    free = ("generators", "seeds", "baseline")
+    fixed = [name for name in changed if name.partition(".")[0] not in free]
+    if fixed:
+        raise UsageError(
+            "a folder holds one comparison, which more generators and seeds may join",
+            f"{path.parent}, where {', '.join(fixed[:4])} differ",
+            "choose another folder (--out DIR), or repeat the first options",
+        )
+    write_atomic(path, write_yaml(config))
+
+
+def _validate(config: ComparisonConfig, table: Table) -> None:
+    minted = len(table.origins.get("minted", ()))
+    if minted:
+        raise DataError(
+            "generators are compared on real images",
+            f"{minted} images of {config.data} are marked as minted",
+            "give the real data set",
+        )
+    width = table.schema[comparing.ASPECT].width
+    if width < 2:
+        raise UsageError("a comparison needs at least 2 classes", width, "add another class")
+    for name, gan in config.generators.items():
+        try:
+            check_compatible(gan, table.schema, table.shape)
+        except AugmintError as error:
+            value = f"{visible(str(error.value))}, in {name}"
+            raise type(error)(error.rule, value, error.remedy) from None
+
+
+def _enough(table: Table, split: SplitConfig) -> None:
+    """Raise unless every class has images for the judge."""
+    rows = draw(table, split)
+    width = table.schema[comparing.ASPECT].width
+    counts = np.bincount(table.labels()[comparing.judge_rows(rows)], minlength=width)
+    if counts.min() < FEWEST:
+        name = table.classes()[int(counts.argmin())]
+        raise DataError(
+            f"the judge learns from at least {FEWEST} images of each class that no generator sees",
+            f"{counts.min()} of {name}",
+            "add images, or leave per_class out (--per-class)",
+        )
+
+
+def _dropped(config: ComparisonConfig, table: Table) -> tuple[int, ...]:
+    """Return the training rows to leave out; without the option, leaks stop the comparison."""
+    found = check(table, near=False)
+    if not config.drop_duplicates:
+        blocking(found)
+        return ()
+    kept = set(training_rows_without(found, table).tolist())
+    return tuple(int(r) for r in table.parts.get("train", ()) if int(r) not in kept)
+
+
+def _announced(config: ComparisonConfig, plan: Plan, missing: int) -> str:
+    shown = f"{config.images:,}".replace(",", " ")
+    return (
+        f"{config.data}: {', '.join(config.generators)}; {shown} real images shown to each, "
+        f"{config.seeds} seed{'' if config.seeds == 1 else 's'}; {missing} of {len(plan.stages)} stages to do"
+    )
+
+
+def _write(out: Path, report: dict[str, Any], pictures: Mapping[str, bytes]) -> None:
+    for name, content in pictures.items():
+        write_atomic(out / "pictures" / f"{name}.png", content)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(out / "compare.html", render_comparison(report, pictures))
+    write_atomic(out / "compare.json", text + "\n")
+
+
+def _tell(line: str) -> None:
+    if os.environ.get("AUGMINT_QUIET") != "1":
+        print(visible(line), flush=True)
+
+
+__all__ = ["CompareOptions", "ComparisonConfig", "Measures", "Plan", "compare", "resolve"]
