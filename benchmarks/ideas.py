@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -24,6 +23,7 @@ import torch
 from augmint.core.config import build, read_yaml
 from augmint.core.machine import set_allocator, single_thread
 from augmint.core.streams import derive, stream
+from augmint.core.types import AspectValues
 from augmint.data.splits import stratified
 from augmint.data.table import Table
 from augmint.metrics.image import pairwise_diversity
@@ -127,8 +127,8 @@ class Wide(GanSampler):
 
     scale = 1.0
 
-    def _draw(self, *given: Any) -> torch.Tensor:
-        latent = super()._draw(*given)
+    def latents(self, aspects: AspectValues, ids: np.ndarray, seed: int) -> torch.Tensor:
+        latent = super().latents(aspects, ids, seed)
         latent[:, : self.context.latent_dim] *= self.scale
         return latent
 

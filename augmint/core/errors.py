@@ -65,12 +65,15 @@ class InterruptedRunError(AugmintError):
     exit_code = 130
 
 
+LISTED = 20
+"""Known names that a remedy lists at most."""
+
 _KEPT = "\n\u00a0\u2009\u202f"
 
 
 def _shown(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return value if value.strip() else repr(value)
     try:
         return repr(value)
     except ValueError:  # Python refuses to write integers of thousands of digits
@@ -111,7 +114,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-    listed = f"known: {', '.join(names)}" if names else "none is known here"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    listed = f"known: {', '.join(names[:LISTED])}{more}" if names else "none is known here"
     if not close:
         return listed
     return f"did you mean {' or '.join(repr(c) for c in close)}? {listed}"

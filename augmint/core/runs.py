@@ -13,6 +13,7 @@ import functools
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -65,14 +66,21 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _finite(written: str) -> float:
+    """Return a number of a JSON file; Python would read NaN and 1e999 too, and fail to write them."""
+    if not math.isfinite(number := float(written)):
+        raise ValueError(f"{written} is not a finite number")
+    return number
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, which holds finite numbers only.
 
     Raises:
         DataError: if it is missing or is not JSON.
     """
     try:
-        return json.loads(_read_plain(path))
+        return json.loads(_read_plain(path), parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             "a JSON file must be readable", f"{path} ({error})", "delete it and run again"

@@ -71,7 +71,7 @@ def test_wider_latents_leave_the_class_alone(ideas: ModuleType, repetition: Any)
     assert not np.array_equal(same.images, wide.images)
     sampler = ideas.Wide(torch.nn.Identity(), Latent(), Latent())
     sampler.scale = 1.5
-    drawn = sampler._draw({}, np.arange(4), 0, 0)
+    drawn = sampler.latents({}, np.arange(4), 0)
     assert drawn[:, :3].eq(1.5).all()
     assert drawn[:, 3:].eq(1.0).all()
 

@@ -78,15 +78,18 @@ def both(name: str, draw: Draw, report: Report, label: str) -> Markup | None:
 def to_svg(figure: Figure, prefix: str, label: str) -> str:
     """Return a figure as inline SVG: no namespaces, metadata or comments; colours as variables."""
     import matplotlib
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):  # names of the user's are no formulas
+        text.set_parse_math(False)
     buffer = io.StringIO()
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that the measuring font lacks: browsers have it
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    head, rest = text.split(">", 1)
+    drawn = buffer.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawn, flags=re.DOTALL)
+    head, rest = drawn.split(">", 1)
     box = re.search(r'viewBox="([^"]*)"', head)
     view = box.group(1) if box else "0 0 600 300"
     rest = rest.replace("xlink:href=", "href=")
