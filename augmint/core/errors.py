@@ -33,7 +33,7 @@ class AugmintError(Exception):
 
     def __str__(self) -> str:
         # a long value is cut, so that the remedy is always there
-        shown = single_line(_shown(self.value), 300)
+        shown = single_line(_shown(self.value), 200)
         return single_line(f"{self.rule}; got {shown}: {self.remedy}", 900)
 
 

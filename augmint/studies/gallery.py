@@ -15,10 +15,10 @@ from augmint.core.errors import UsageError
 from augmint.core.pictures import grid, png_bytes
 from augmint.core.runs import write_atomic
 from augmint.metrics.copying import false_flag_rule, nearest
+from augmint.metrics.memorisation import nearest_rows
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import ClassCount, CurationConfig
 from augmint.minting.judge import StoredJudge
-from augmint.minting.nearness import distances
 from augmint.minting.writer import write_minted
 from augmint.studies.checkpoints import bundle_at
 from augmint.studies.materials import load_minted
@@ -108,7 +108,7 @@ def finished_bundle(
     """
     kept = stored(TrainedTask.load(judge))
     features = kept(train)
-    alone = np.sort(distances(kept(held_out), features).min(1))
+    alone = np.sort(nearest_rows(kept(held_out), features)[1])
     _, rank = false_flag_rule(len(held_out))
     return replace(
         generator,
