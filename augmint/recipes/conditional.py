@@ -11,6 +11,7 @@ import numpy as np
 from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
 from augmint.core.registry import CONDITIONING
+from augmint.core.streams import derive
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.recipes.measuring import Measuring
 from augmint.training.config import GanConfig
@@ -59,7 +60,8 @@ def _run(config: ConditionalConfig, surroundings: Surroundings) -> Outcome:
     """Train a conditional generator and a judge on the training part; measure on the test part."""
     from augmint.data.ingest import ingest
     from augmint.minting.sampler import GanSampler
-    from augmint.recipes.measuring import draw_raw, measure_generator, train_judge
+    from augmint.recipes.measuring import measure_generator, train_judge
+    from augmint.studies.comparing import drawn_evenly
     from augmint.studies.critics import Players
     from augmint.studies.steps import training_images
     from augmint.tasks.base import RealRows
@@ -74,7 +76,9 @@ def _run(config: ConditionalConfig, surroundings: Surroundings) -> Outcome:
     trained = training.run()
     conditioning = CONDITIONING.create(config.gan.conditioning)
     sampler = GanSampler(trained.generator, conditioning, trained.context, device)
-    minted = draw_raw(sampler, table, config.measuring.per_class, seed)
+    minted = drawn_evenly(
+        sampler, table.schema, config.measuring.per_class, derive(seed, "recipe.draw")
+    )
     judge = train_judge(config.measuring, table, train, seed, device)
     real = RealRows.of(table, test)
     numbers, protocols = measure_generator(config.measuring, judge, minted, real, seed)

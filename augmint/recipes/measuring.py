@@ -12,11 +12,12 @@ from augmint.core.streams import derive
 from augmint.metrics.base import FeatureMetric, measure
 from augmint.metrics.image import pairwise_diversity
 from augmint.metrics.labels import label_truth
-from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.minting.curation import Minted
+from augmint.studies.comparing import first_rows
 from augmint.tasks.base import RealRows, Source, Task, TaskConfig
 
 if TYPE_CHECKING:
-    from augmint.core.types import IntArray, Sampler
+    from augmint.core.types import IntArray
     from augmint.data.table import Table
     from augmint.tasks.trained import TrainedTask
 
@@ -59,13 +60,6 @@ def train_judge(
         derive(seed, "recipe.judge"),
         device,
     )
-
-
-def draw_raw(sampler: Sampler, table: Table, per_class: int, seed: int) -> Minted:
-    """Return `per_class` generated images of every class, none rejected."""
-    quotas = dict.fromkeys(range(table.schema["label"].width), per_class)
-    drawn = derive(seed, "recipe.draw")
-    return mint(sampler, None, table.schema, quotas, CurationConfig(), drawn, progress=False)
 
 
 def measure_generator(
@@ -116,18 +110,8 @@ def _diversity(config: Measuring, minted: Minted, real: RealRows, seed: int) -> 
         ("generated", minted.images, minted.values["label"]),
         ("real", real.images, real.values["label"]),
     ):
-        rows = first_of_each_class(labels, config.diverse_per_class)
+        rows = first_rows(labels, config.diverse_per_class)
         found = pairwise_diversity(images[rows], labels[rows], config.pairs, seed)
         for place, values in found.items():
             numbers |= {f"{place}_{name}_{side}": value for name, value in values.items()}
     return numbers
-
-
-def first_of_each_class(labels: IntArray, n: int) -> IntArray:
-    """Return the first n rows of each class, sorted by class.
-
-    Example:
-        >>> first_of_each_class(np.array([1, 0, 1, 1, 0]), 2).tolist()
-        [1, 4, 0, 2]
-    """
-    return np.concatenate([np.flatnonzero(labels == c)[:n] for c in np.unique(labels)])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,7 +45,7 @@ from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
-    from augmint.core.types import ByteArray, IntArray
+    from augmint.core.types import ByteArray, IntArray, Sampler
 
 SHOWN = 10
 """Images of each class in a picture."""
@@ -225,7 +225,9 @@ class _Measured:
         self.network = TrainedTask.load(inputs["judge"] / "judge.safetensors", config.device)
         self.real = RealRows.of(table, rows.test)
         self.sampler = Bundle.open(inputs["generator"] / "bundle").sampler(config.device)
-        self.minted = _draw(self.sampler, table.schema, config.measures.per_class, config.drawn)
+        self.minted = drawn_evenly(
+            self.sampler, table.schema, config.measures.per_class, config.drawn
+        )
         self.conditioning = CONDITIONING.create(config.gan.conditioning)
         self.unlabelled = (
             None if self.conditioning.labels_generated else "the generator is not asked for classes"
@@ -248,7 +250,9 @@ class _Measured:
 
     def shown(self) -> ByteArray:
         """Return some images of every class, of the same latents' numbers in every generator."""
-        drawn = _draw(self.sampler, self.table.schema, SHOWN, derive(self.config.seed, "shown"))
+        drawn = drawn_evenly(
+            self.sampler, self.table.schema, SHOWN, derive(self.config.seed, "shown")
+        )
         return first_of_classes(drawn.images, drawn.values[ASPECT])
 
 
@@ -386,8 +390,8 @@ def _learn(config: JudgeConfig, table: Table, sources: list[Source], purpose: st
     return TASK.train(how.task, table.schema, table.shape, sources, how.policy, seed, config.device)
 
 
-def _draw(sampler: Any, schema: Schema, per_class: int, seed: int) -> Minted:
-    """Return generated images of every class, none rejected."""
+def drawn_evenly(sampler: Sampler, schema: Schema, per_class: int, seed: int) -> Minted:
+    """Return `per_class` generated images of every class, none rejected."""
     quotas = dict.fromkeys(range(schema[ASPECT].width), per_class)
     return mint(sampler, None, schema, quotas, CurationConfig(), seed, progress=False)
 
@@ -399,7 +403,12 @@ def _diversity(how: Measures, images: ByteArray, labels: IntArray, seed: int) ->
 
 
 def first_rows(labels: IntArray, n: int) -> IntArray:
-    """Return the first n rows of each class, sorted by class."""
+    """Return the first n rows of each class, sorted by class.
+
+    Example:
+        >>> first_rows(np.array([1, 0, 1, 1, 0]), 2).tolist()
+        [1, 4, 0, 2]
+    """
     return np.concatenate([np.flatnonzero(labels == c)[:n] for c in np.unique(labels)])
 
 

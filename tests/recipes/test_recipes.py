@@ -16,7 +16,7 @@ from augmint.core.config import build, to_plain
 from augmint.core.errors import UsageError
 from augmint.core.registry import RECIPES
 from augmint.recipes.base import Recipe, run_recipe
-from augmint.recipes.measuring import first_of_each_class
+from augmint.studies.comparing import first_rows
 
 NAMES = RECIPES.names()
 
@@ -96,4 +96,4 @@ def test_the_vac_recipe_follows_its_sheet() -> None:
 
 def test_the_first_rows_of_each_class() -> None:
     labels = np.array([2, 0, 2, 2, 0, 5])
-    assert first_of_each_class(labels, 2).tolist() == [1, 4, 0, 2, 5]
+    assert first_rows(labels, 2).tolist() == [1, 4, 0, 2, 5]
