@@ -33,7 +33,7 @@ class AugmintError(Exception):
 
     def __str__(self) -> str:
         # a long value is cut, so that the remedy is always there
-        shown = single_line(_shown(self.value), 200)
+        shown = single_line(_shown(self.value), 300)
         return single_line(f"{self.rule}; got {shown}: {self.remedy}", 900)
 
 
@@ -65,7 +65,7 @@ class InterruptedRunError(AugmintError):
     exit_code = 130
 
 
-LISTED = 20
+LISTED = 16
 """Known names that a remedy lists at most."""
 
 _KEPT = "\n\u00a0\u2009\u202f"
