@@ -48,6 +48,12 @@ def set_allocator() -> str:
     )
 
 
+def give_back_memory() -> None:
+    """Return freed memory to the system, as between stages, whose sizes differ; else do nothing."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
     """Run the block on one thread: one process a core, and results that do not depend on cores."""

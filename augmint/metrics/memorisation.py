@@ -16,8 +16,8 @@ from augmint.metrics.base import check_pair
 if TYPE_CHECKING:
     from augmint.core.types import FloatArray, IntArray
 
-ENTRIES = 2**22
-"""Distances held at once."""
+ENTRIES, BLOCK = 2**22, 2**13
+"""Distances held at once, and rows held in double precision at once."""
 CANDIDATES = 8
 CELLS, COMPONENTS, LEAST_IN_CELL = 3, 64, 20
 
@@ -39,24 +39,29 @@ def nearest_rows(
     check_pair(queries, rows)
     if not len(rows):
         raise UsageError("nearest neighbours need at least one row", 0, "give more images")
-    bank = torch.from_numpy(np.asarray(rows, dtype=np.float64))
-    squares = bank.square().sum(1)
     index = np.zeros(len(queries), dtype=np.int64)
-    distance = np.zeros(len(queries))
-    chunk = max(1, ENTRIES // len(rows))
-    for start in range(0, len(queries), chunk):
-        part = torch.from_numpy(np.asarray(queries[start : start + chunk], dtype=np.float64))
-        near = torch.addmm(squares, part, bank.T, alpha=-2.0)
-        if own is not None:
-            near[torch.arange(len(part)), torch.from_numpy(own[start : start + chunk])] = torch.inf
-        # sorted: of equal rows the first is found
-        found = near.topk(min(CANDIDATES, len(rows)), largest=False).indices.sort(1).values
-        exact = (bank[found] - part[:, None]).norm(dim=2)
-        if own is not None:
+    distance = np.full(len(queries), np.inf)
+    for base in range(0, len(rows), BLOCK):
+        bank = torch.from_numpy(np.asarray(rows[base : base + BLOCK], dtype=np.float64))
+        squares = bank.square().sum(1)
+        chunk = max(1, ENTRIES // len(bank))
+        for start in range(0, len(queries), chunk):
+            part = slice(start, start + chunk)
+            asked = torch.from_numpy(np.asarray(queries[part], dtype=np.float64))
+            near = torch.addmm(squares, asked, bank.T, alpha=-2.0)
+            if own is not None:
+                here = torch.from_numpy(own[part] - base)
+                inside = torch.nonzero((here >= 0) & (here < len(bank)))[:, 0]
+                near[inside, here[inside]] = torch.inf
+            # sorted: of equal rows the first is found
+            found = near.topk(min(CANDIDATES, len(bank)), largest=False).indices.sort(1).values
+            exact = (bank[found] - asked[:, None]).norm(dim=2)
             exact[near.gather(1, found).isinf()] = torch.inf
-        best = exact.min(1)
-        index[start : start + chunk] = found.gather(1, best.indices[:, None])[:, 0].numpy()
-        distance[start : start + chunk] = best.values.numpy()
+            best = exact.min(1)
+            rows_of_best = found.gather(1, best.indices[:, None])[:, 0].numpy() + base
+            nearer = best.values.numpy() < distance[part]
+            index[part] = np.where(nearer, rows_of_best, index[part])
+            distance[part] = np.where(nearer, best.values.numpy(), distance[part])
     return index, distance
 
 

@@ -32,6 +32,7 @@ from typing import Any
 
 from augmint.core.config import fingerprint, to_plain
 from augmint.core.errors import DataError, UsageError
+from augmint.core.machine import give_back_memory
 from augmint.core.runs import commit_folder, lock_folder, read_json, write_json
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Path], Any]
@@ -284,6 +285,7 @@ def execute(task: Job) -> StageResult:
             done = read_result(task.folder, task.key)
         except DataError:
             _make(task)
+            give_back_memory()
             done = read_result(task.folder, task.key)
         shutil.rmtree(task.workplace, ignore_errors=True)
     return done

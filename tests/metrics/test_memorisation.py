@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 
+from augmint.metrics import memorisation
 from augmint.metrics.memorisation import (
     authenticity,
     copying_statistic,
@@ -77,3 +79,20 @@ def test_kmeans_finds_clear_clusters_and_is_seeded() -> None:
     assert np.array_equal(centres, kmeans(rows, 3, seed=0))
     # fewer distinct rows than centres
     assert np.isfinite(kmeans(np.ones((5, 2)), 3, seed=0)).all()
+
+
+def test_nearest_rows_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.random((40, 5))
+    rows[31] = rows[4]  # equal rows in two blocks: the first is found
+    own = np.arange(40)
+    whole = memorisation.nearest_rows(rows, rows), memorisation.nearest_rows(rows, rows, own=own)
+    monkeypatch.setattr(memorisation, "BLOCK", 7)
+    parts = memorisation.nearest_rows(rows, rows), memorisation.nearest_rows(rows, rows, own=own)
+    for (index, distance), (other, same) in zip(whole, parts, strict=True):
+        assert np.array_equal(index, other)
+        assert np.array_equal(distance, same)
+    assert whole[0][0][31] == 4
+    between = cdist(rows, rows)
+    np.fill_diagonal(between, np.inf)
+    assert np.allclose(whole[1][1], between.min(1))
