@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,9 +55,11 @@ def work(name: str, variant: str) -> None:
     train(8)  # the heap has grown by then; page faults would count against the first steps
     for line in sys.stdin:
         if line.strip() == "flops":
-            with FlopCounterMode(display=False) as counter:
+            answer = 0.0
+            # torch's counter cannot follow gradients of gradients
+            with suppress(RuntimeError), FlopCounterMode(display=False) as counter:
                 train(1)
-            answer = float(counter.get_total_flops())
+                answer = float(counter.get_total_flops())
         else:
             steps = int(line)
             start = time.process_time()
@@ -145,7 +148,7 @@ def measure(name: str, workload: Workload, rounds: int, top: dict[str, float]) -
                 plain.median / worker.median,
                 min(ratios),
                 max(ratios),
-                None if best is None else flops / worker.median / 1e9 / best,
+                flops / worker.median / 1e9 / best if best and flops else None,
             )
         return rows
     finally:
