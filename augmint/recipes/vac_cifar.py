@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,9 +39,9 @@ class CifarRecipe(ConditionalRecipe):
     )
     debug_data: ClassVar[str] = "toy"
 
+    @abstractmethod
     def conditioning(self, variant: str, width: Mapping[str, Any]) -> Spec:
         """Return how the class enters; `width` is the networks' factor."""
-        raise NotImplementedError
 
     def configure(self, variant: str, debug: bool = False) -> ConditionalConfig:
         """Return the configuration; the debug version takes narrow networks and a few steps."""

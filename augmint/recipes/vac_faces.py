@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,9 +33,9 @@ class FacesRecipe(ConditionalRecipe):
     )
     debug_data: ClassVar[str] = "toy"
 
+    @abstractmethod
     def conditioning(self, variant: str) -> Spec:
         """Return how the class enters."""
-        raise NotImplementedError
 
     def size(self, variant: str) -> int:
         """Return the side of the images."""

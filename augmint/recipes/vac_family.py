@@ -6,6 +6,7 @@ order and number of images. It stands here once, and a recipe says its condition
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -99,9 +100,9 @@ class MnistRecipe(ConditionalRecipe):
     data_hint: ClassVar[str] = "MNIST (a folder with its four idx files)"
     generator: ClassVar[Spec] = "vac-mnist-generator"
 
+    @abstractmethod
     def conditioning(self, variant: str) -> Spec:
         """Return how the class enters: all that differs between methods."""
-        raise NotImplementedError
 
     def critic(self, released: bool) -> Spec:
         """Return the critic, which the program normalises once more than the text."""
