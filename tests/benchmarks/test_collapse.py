@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+import importlib
 from types import ModuleType
 
 import pytest
@@ -12,18 +10,10 @@ import pytest
 from augmint.core.machine import single_thread
 from augmint.training.config import GanConfig
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "collapse.py"
-
 
 @pytest.fixture(scope="module")
 def collapse() -> ModuleType:
-    found = importlib.util.spec_from_file_location("benchmark_collapse", FILE)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    return importlib.import_module("collapse")
 
 
 @pytest.mark.long

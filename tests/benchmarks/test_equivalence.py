@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,13 +26,7 @@ from augmint.training.gan import GanConfig, GanTraining
 from augmint.training.loop import run_phase
 from augmint.training.phases import Group
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LATENT, BATCH, STEPS = 12, 6, 20
-
-
-@pytest.fixture(autouse=True)
-def _found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
 def _load(name: str) -> ModuleType:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +17,10 @@ from augmint.studies.rows import Rows
 if TYPE_CHECKING:
     from tests.conftest import TinyStudy
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "ideas.py"
-
 
 @pytest.fixture(scope="module")
 def ideas() -> ModuleType:
-    found = importlib.util.spec_from_file_location("benchmark_ideas", FILE)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    return importlib.import_module("ideas")
 
 
 @pytest.fixture(scope="module")
