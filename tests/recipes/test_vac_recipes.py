@@ -185,7 +185,8 @@ def test_the_conditional_began_has_the_same_networks_and_a_fair_variant() -> Non
     for built, heeds in ((literal, False), (fair, True)):
         said = [built.judge(images, v).value for v in values]
         assert torch.equal(*said) != heeds
-    assert torch.equal(*[p[0] for p in (list(literal.generator.parameters()),) * 2])
+    both = zip(literal.generator.parameters(), fair.generator.parameters(), strict=True)
+    assert all(torch.equal(p, q) for p, q in both)
 
 
 def test_vac_attaches_to_five_games_with_one_classifier() -> None:
