@@ -71,6 +71,8 @@ class Watch:
         elif event == "subprocess.Popen":
             if os.path.basename(os.fsdecode(arguments[0])) != "uname":  # asked by `platform`
                 self.faults.append(f"a program was started: {arguments[:2]}")
+        elif event == "ctypes.dlopen" and arguments[0] is None:
+            pass  # the process itself, whose C library gives freed memory back: nothing is loaded
         elif event.startswith(_NEVER):
             self.faults.append(f"{event} {arguments[:2]}")
 
