@@ -17,14 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from augmint.core.errors import UsageError, nearest
+from augmint.core.errors import IncompatibleError, UsageError, nearest
 from augmint.core.registry import ASPECTS, split_spec
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from augmint.core.types import Shape
+    from augmint.core.types import ByteArray, Shape
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,22 @@ class CoordinateMap:
 
     matrix: Tensor
     size: tuple[int, int]
+
+    def grid(self) -> Tensor:
+        """Return `(N, H, W, 2)` input positions of every output pixel.
+
+        The map is affine, so the grid is a sum of one row and one column vector an image: a fifth
+        of the time of `affine_grid` (64 maps of 28 x 28 on one thread), which multiplies matrices.
+        """
+        import torch
+
+        matrix = self.matrix
+        height, width = self.size
+        x = (torch.arange(width, dtype=matrix.dtype, device=matrix.device) * 2 + 1) / width - 1
+        y = (torch.arange(height, dtype=matrix.dtype, device=matrix.device) * 2 + 1) / height - 1
+        along_x = matrix[:, :, 0, None] * x
+        along_y = torch.addcmul(matrix[:, :, 2, None], matrix[:, :, 1, None], y)
+        return (along_x[:, :, None, :] + along_y[:, :, :, None]).permute(0, 2, 3, 1)
 
     def forward_points(self, points: Tensor) -> Tensor:
         """Move points `(N, K, 2)` in pixel coordinates as the image content moves."""
@@ -66,6 +82,10 @@ class Aspect(ABC):
 
     name: str
     kind: ClassVar[str]
+    flat: ClassVar[bool] = True
+    """Encoded as a vector, not as an image."""
+    mirrors: ClassVar[bool] = True
+    """Knows what a mirrored image does to it; an object may say otherwise for itself."""
 
     @property
     @abstractmethod
@@ -104,6 +124,40 @@ class Aspect(ABC):
     def show(self, value: Any) -> str:
         """Return one stored value as text for people ("seven")."""
 
+    def fitted(self, values: np.ndarray[Any, Any]) -> Aspect:
+        """Return the aspect with what it must learn from training values (a vector's scale)."""
+        return self
+
+    def resized(
+        self, values: np.ndarray[Any, Any], old: tuple[int, int], new: tuple[int, int]
+    ) -> tuple[Aspect, np.ndarray[Any, Any]]:
+        """Return aspect and stored values after all images were scaled from `old` to `new`.
+
+        Args:
+            values: stored values of N rows.
+            old: height and width before.
+            new: height and width after.
+        """
+        return self, values
+
+    def draw(self, image: ByteArray, value: Any) -> ByteArray:
+        """Return uint8 `(3, H, W)`: the value drawn over the image `(C, H, W)`.
+
+        The image may be an enlarged one. What is said in words (`show`) is not drawn.
+        """
+        from augmint.core.pictures import as_rgb
+
+        return as_rgb(image)
+
+    def refusal_to_mirror(self) -> IncompatibleError:
+        """Return the error of a flip, where `mirrors` is false."""
+        return IncompatibleError(
+            f"a flip swaps left and right, which {self.name} does not say of its parts",
+            f"a {self.kind} whose pairs are unknown",
+            "name them in the data's schema, or try policies without flips "
+            "(--set 'policy.candidates=[none,shift,affine]')",
+        )
+
     def to_plain(self) -> dict[str, Any]:
         """Return the aspect as a mapping that `Schema.from_plain` reads back."""
         from augmint.core.config import to_plain
@@ -141,6 +195,21 @@ class Schema:
     def of_kind(self, kind: str) -> list[Aspect]:
         """Return the aspects of one kind, in order."""
         return [a for a in self.aspects if a.kind == kind]
+
+    def fitted(self, values: Mapping[str, np.ndarray[Any, Any]]) -> Schema:
+        """Return the schema with each aspect fitted to its training values."""
+        return Schema(tuple(a.fitted(values[a.name]) for a in self.aspects))
+
+    def resized(
+        self,
+        values: Mapping[str, np.ndarray[Any, Any]],
+        old: tuple[int, int],
+        new: tuple[int, int],
+    ) -> tuple[Schema, dict[str, np.ndarray[Any, Any]]]:
+        """Return schema and values after all images were scaled from `old` to `new`."""
+        pairs = {a.name: a.resized(values[a.name], old, new) for a in self.aspects}
+        schema = Schema(tuple(pairs[a.name][0] for a in self.aspects))
+        return schema, {name: found for name, (_, found) in pairs.items()}
 
     def to_plain(self) -> list[dict[str, Any]]:
         """Return the schema as plain lists and mappings."""

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 STORED_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each channel count, where images are kept rather than shown."""
 
+MARKS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (120, 94, 240),
+)
+"""Colours that people of any colour vision tell apart (Okabe and Ito 2008, and one violet)."""
+
 _PAPER = (255, 255, 255)
 _INK = (40, 40, 40)
 _LINE = 11  # height of a line of the bitmap font, pixels
@@ -49,6 +61,13 @@ def to_picture(image: ByteArray) -> Image:
         image = np.stack((image[0], image[1], image[1]))
     pixels = image[0] if channels == 1 else image.transpose(1, 2, 0)
     return Pillow.fromarray(np.ascontiguousarray(pixels))
+
+
+def as_rgb(image: ByteArray) -> ByteArray:
+    """Return an image `(C, H, W)` as a new uint8 array `(3, H, W)`, as `to_picture` shows it."""
+    import numpy as np
+
+    return np.asarray(to_picture(image).convert("RGB")).transpose(2, 0, 1).copy()
 
 
 def stored_png(image: ByteArray, texts: Mapping[str, str] | None = None) -> bytes:

@@ -16,7 +16,6 @@ from augmint.augmentation.geometric import (
     Flip,
     Shift,
     affine_map,
-    sampling_grid,
     warp_images,
 )
 from augmint.core.errors import UsageError
@@ -112,7 +111,7 @@ def test_points_move_as_pixels_do() -> None:
 def test_grid_equals_the_matrix_product() -> None:
     drawn = Affine().draw(stream(1, "grid", 0, 4), (9, 14))
     expected = functional.affine_grid(drawn.matrix, [4, 1, 9, 14], align_corners=False)
-    torch.testing.assert_close(sampling_grid(drawn), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(drawn.grid(), expected, atol=1e-6, rtol=0)
 
 
 def test_shift_blends_nothing_and_reaches_both_ends() -> None:

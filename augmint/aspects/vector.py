@@ -1,0 +1,164 @@
+"""Vector: named numbers, such as a pose, an age or a set of attributes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from augmint.aspects.base import Aspect, CoordinateMap
+from augmint.core.errors import DataError
+from augmint.core.registry import ASPECTS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from augmint.core.types import Shape
+
+
+@ASPECTS.register("vector")
+@dataclass(frozen=True)
+class Vector(Aspect):
+    """K named numbers, stored as float32 `(K,)`.
+
+    Encoded with bounds l and h to [-1, 1], `2 (v - l) / (h - l) - 1`; without, standardised by the
+    mean m and deviation s of the training rows (`fitted`), `(v - m) / s`; before that, as it is.
+    Loss: mean over the components of the squared difference of encodings. Error: of the absolute
+    difference. A warp leaves the numbers alone.
+
+    Args:
+        components: their names.
+        low: the smallest value of each; given together with `high`, or neither.
+        high: the largest value of each.
+        units: of each, for people ("degrees"); empty: none.
+        mean: of the training rows; set by `fitted`.
+        deviation: of the training rows; set by `fitted`, 1 where all rows are alike.
+        mirrored: components whose sign a mirrored image turns round (yaw, roll); None: unknown,
+            and a flip is refused.
+
+    Raises:
+        DataError: for fields of unequal length, or a lower bound that is not below the upper.
+
+    Example:
+        >>> import torch
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> age.encode(torch.tensor([[25.0]]))
+        tensor([[-0.5000]])
+    """
+
+    components: tuple[str, ...] = ()
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    units: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    deviation: tuple[float, ...] | None = None
+    mirrored: tuple[str, ...] | None = ()
+    kind: ClassVar[str] = "vector"
+
+    def __post_init__(self) -> None:
+        if not self.components or len(set(self.components)) != len(self.components):
+            raise DataError(
+                "a vector has components of different names",
+                ", ".join(self.components) or "none",
+                "name each component",
+            )
+        for name in ("low", "high", "mean", "deviation"):
+            given = getattr(self, name)
+            if given is not None and len(given) != self.width:
+                raise DataError(
+                    f"{self.name}.{name} has one number a component",
+                    f"{len(given)} for {self.width}",
+                    "give one for each",
+                )
+        if (self.low is None) != (self.high is None):
+            raise DataError(f"{self.name} has both bounds or none", "one", "give low and high")
+        for a, b in zip(self.low or (), self.high or (), strict=True):
+            if not a < b:
+                raise DataError(f"{self.name}.low is below high", f"{a:g} and {b:g}", "swap them")
+        if unknown := set(self.mirrored or ()) - set(self.components):
+            raise DataError(
+                f"{self.name}.mirrored names components", sorted(unknown)[0], "correct the name"
+            )
+
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return self.mirrored is not None
+
+    @property
+    def width(self) -> int:
+        return len(self.components)
+
+    def storage(self, shape: Shape) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        import numpy as np
+
+        return (self.width,), np.dtype(np.float32)
+
+    def check(self, values: np.ndarray[Any, Any]) -> None:
+        import numpy as np
+
+        bad = ~np.isfinite(values)
+        if self.low is not None and self.high is not None:
+            # float32 values of bounds written in decimals may miss them by rounding
+            low, high = np.asarray(self.low), np.asarray(self.high)
+            slack = 1e-6 * (high - low)
+            bad |= (values < low - slack) | (values > high + slack)
+        if bad.any():
+            row, k = (int(i[0]) for i in np.nonzero(bad))
+            rule = "finite" if self.low is None else f"{self.low[k]:g} to {self.high[k]:g}"  # type: ignore[index]
+            raise DataError(
+                f"{self.name}.{self.components[k]} must be {rule}",
+                f"{values[row, k]} in row {row}",
+                "correct the value or the bounds",
+            )
+
+    def fitted(self, values: np.ndarray[Any, Any]) -> Vector:
+        if self.low is not None or not len(values):
+            return self
+        mean, deviation = values.mean(0, dtype="float64"), values.std(0, dtype="float64")
+        deviation[deviation == 0] = 1.0
+        return dataclasses.replace(
+            self, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist())
+        )
+
+    def encode(self, values: Tensor) -> Tensor:
+        centre, half = self._scale(values)
+        return (values.float() - centre) / half
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        centre, half = self._scale(encoded)
+        return encoded.float() * half + centre
+
+    def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
+        if self.mirrored is None and coordinates.mirrors.any():
+            raise self.refusal_to_mirror()
+        if not self.mirrored:
+            return values
+        turned = values.new_tensor([-1.0 if c in self.mirrored else 1.0 for c in self.components])
+        return values * turned.where(coordinates.mirrors[:, None], turned.new_ones(()))
+
+    def loss(self, prediction: Tensor, values: Tensor) -> Tensor:
+        return (prediction - self.encode(values)).square().mean(1)
+
+    def error(self, prediction: Tensor, values: Tensor) -> Tensor:
+        return (prediction - self.encode(values)).abs().mean(1)
+
+    def show(self, value: Any) -> str:
+        units = self.units or ("",) * self.width
+        named = zip(self.components, value, units, strict=True)
+        return ", ".join(f"{n} {float(v):.3g}{f' {u}' if u else ''}" for n, v, u in named)
+
+    def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centre and half range (or mean and deviation), float32 on the device of `like`."""
+        import torch
+
+        if self.low is not None and self.high is not None:
+            pairs = list(zip(self.low, self.high, strict=True))
+            centre, half = [(a + b) / 2 for a, b in pairs], [(b - a) / 2 for a, b in pairs]
+        else:
+            centre = list(self.mean or (0.0,) * self.width)
+            half = list(self.deviation or (1.0,) * self.width)
+        return (
+            torch.tensor(centre, dtype=torch.float32, device=like.device),
+            torch.tensor(half, dtype=torch.float32, device=like.device),
+        )
