@@ -39,14 +39,16 @@ def prove(
     """Measure whether minted images help a network trained on `data`, and write the report.
 
     Args:
-        data: an image folder, a zip, a folder of idx files, or a built-in name ("digits", "toy").
+        data: an image folder, a zip, a folder of idx files, or a built-in name ("digits", "toy-faces" …).
         out: the study's folder; the same call again resumes it.
         preset: "quick", "standard" or "full" (arms, seeds and budgets).
-        per_class: labelled images a class that the study may use; the rest is held back.
+        per_class: labelled images a class that the study may use, in all where there are no
+            classes; the rest is held back.
         seeds: independent repetitions, at least 2.
         model: the user's own network, "file.py:make_net".
         workers: parallel stages, one core each; default: the machine's cores.
-        settings: any field of the study by dotted name, `{"task.steps": 500}`.
+        settings: any field of the study by dotted name, `{"task.steps": 500}`; `task.kind` says
+            what the network predicts: classification, landmarks, regression, segmentation, dense.
 
     Returns:
         What `report.json` holds: `verdict`, `sentence`, `uplift`, `arms`, `copying` …

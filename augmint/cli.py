@@ -44,8 +44,10 @@ def _prove(a: Namespace) -> None:
 
     options = ProveOptions(
         preset=a.preset,
+        task=a.task,
         per_class=a.per_class,
         seeds=a.seeds,
+        format=a.format,
         delta=a.delta,
         scored_on=a.scored_on,
         long_tail=a.long_tail,
@@ -86,6 +88,7 @@ def _train(a: Namespace) -> None:
         a.drop_duplicates,
         a.processes,
         tuple(a.track),
+        a.format,
     )
     bundle = train(a.data, Path(a.out), options)
     _say(f"bundle: {bundle}\nmint from it: augmint mint {bundle} --out {Path(a.out) / 'minted'}")
@@ -134,7 +137,8 @@ def _run(a: Namespace) -> None:
 
 
 def _compare(a: Namespace) -> None:
-    from augmint.recipes.comparing import compare_recipes, measures
+    from augmint.recipes.comparing import compare_recipes
+    from augmint.recipes.conditional import measures
     from augmint.studies.compare import CompareOptions
     from augmint.studies.compared import lines
 
@@ -231,7 +235,9 @@ def _switch(flags: str, text: str) -> Option:
     return Option(flags, text, bool, False, None, "store_true")
 
 
-_DATA = Option("data", "image folder, zip, folder of idx files, or a built-in name (digits, toy)")
+_DATA = Option(
+    "data", "image folder, zip, folder of idx files, or a built-in name (augmint list datasets)"
+)
 _OUT = Option("--out", "folder to write to; the same command again resumes", metavar="DIR")
 _SEED = Option("--seed", "of everything random", int, 0)
 _DEVICE = Option("--device", "where networks run", str, "auto", DEVICES)
@@ -249,8 +255,12 @@ _CONFIG = Option(
     "--config", "YAML file of the configuration (config.yaml of an earlier run)", metavar="FILE"
 )
 _PER_CLASS = Option(
-    "--per-class", "labelled images a class to use; the rest is held back", int, metavar="N"
+    "--per-class",
+    "labelled images a class to use (in all, where there are no classes); the rest is held back",
+    int,
+    metavar="N",
 )
+_FORMAT = Option("--format", "read as this format in place of the one detected", metavar="NAME")
 _JSON = _switch("--json", "print everything as JSON")
 _TRACK = Option(
     "--track",
@@ -270,6 +280,11 @@ VERBS: dict[str, Verb] = {
             _DATA,
             _OUT,
             Option("--preset", "arms, seeds and budgets", str, "quick", PRESETS),
+            Option(
+                "--task",
+                "what your model predicts: classification, landmarks, regression, segmentation, dense",
+                metavar="NAME",
+            ),
             _PER_CLASS,
             Option("--seeds", "independent repetitions (at least 2)", int, metavar="J"),
             Option("--delta", "smallest effect of interest, in points", float, metavar="D"),
@@ -301,6 +316,7 @@ VERBS: dict[str, Verb] = {
             _DEVICE,
             _TRACK,
             _DROP,
+            _FORMAT,
             _CONFIG,
             _SET,
             _switch(
@@ -309,7 +325,8 @@ VERBS: dict[str, Verb] = {
         ),
         "augmint prove digits --out demo\n"
         "augmint prove photos/ --preset standard --model mynet.py:make_net --size 48 --out study\n"
-        "augmint prove mnist/ --per-class 20 --preset standard --out study --dry-run",
+        "augmint prove mnist/ --per-class 20 --preset standard --out study --dry-run\n"
+        "augmint prove faces.zip --task landmarks --per-class 100 --out study",
         _prove,
     ),
     "train": Verb(
@@ -331,6 +348,7 @@ VERBS: dict[str, Verb] = {
             ),
             _TRACK,
             _DROP,
+            _FORMAT,
             _CONFIG,
             _SET,
         ),
@@ -394,7 +412,7 @@ VERBS: dict[str, Verb] = {
         "look for leaks, duplicates, broken files and tiny classes before anything is trained",
         (
             _DATA,
-            Option("--format", "read as this format in place of the one detected", metavar="NAME"),
+            _FORMAT,
             _SIZE,
             Option("--out", "write check.html with pictures, and check.json, here", metavar="DIR"),
             _JSON,

@@ -75,6 +75,7 @@ class Worker:
     name: str
     variant: str
     seconds: list[float] = field(default_factory=list)
+    script: str = __file__
 
     def __post_init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "AUGMINT_QUIET": "1"}
@@ -82,7 +83,7 @@ class Worker:
         if self.variant == PLAIN:
             environment["AUGMINT_ALLOCATOR"] = "0"
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", self.name, self.variant],
+            [sys.executable, self.script, "--worker", self.name, self.variant],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

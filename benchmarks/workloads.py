@@ -231,7 +231,7 @@ def our_fer(work: Workload, precision: str = "fp32") -> Train:
     from augmint.aspects.category import Category
     from augmint.core.registry import AUGMENTERS
     from augmint.tasks.base import TaskConfig
-    from augmint.tasks.classification import ClassificationPhase
+    from augmint.tasks.phase import TaskPhase
     from augmint.tasks.sampling import SamplingPlan
     from augmint.tasks.trained import build_network
     from augmint.training.loop import run_phases
@@ -250,7 +250,7 @@ def our_fer(work: Workload, precision: str = "fp32") -> Train:
     network = build_network(config, work.shape, 7, "cpu", 0).train()
     parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
-    phase = ClassificationPhase(
+    phase = TaskPhase(
         "task",
         [Group("network", parameters, optimiser)],
         network=network,

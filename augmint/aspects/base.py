@@ -39,6 +39,10 @@ class CoordinateMap:
     matrix: Tensor
     size: tuple[int, int]
 
+    def at(self, size: Sequence[int]) -> CoordinateMap:
+        """Return the same map for a frame of another height and width: it is normalised."""
+        return CoordinateMap(self.matrix, (size[0], size[1]))
+
     def grid(self) -> Tensor:
         """Return `(N, H, W, 2)` input positions of every output pixel.
 
@@ -84,6 +88,8 @@ class Aspect(ABC):
     kind: ClassVar[str]
     flat: ClassVar[bool] = True
     """Encoded as a vector, not as an image."""
+    bounded: ClassVar[bool] = False
+    """Its encoding lies in [-1, 1]; an object may say so for itself."""
     mirrors: ClassVar[bool] = True
     """Knows what a mirrored image does to it; an object may say otherwise for itself."""
 

@@ -54,6 +54,7 @@ class Landmarks(Aspect):
     skeleton: tuple[tuple[str, str], ...] = ()
     reference: tuple[str, str] | None = None
     kind: ClassVar[str] = "landmarks"
+    bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.points or len(set(self.points)) != len(self.points):
@@ -135,7 +136,8 @@ class Landmarks(Aspect):
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
         import torch
 
-        moved = torch.cat((coordinates.forward_points(values[..., :2]), values[..., 2:]), -1)
+        points = coordinates.at(self.size).forward_points(values[..., :2])
+        moved = torch.cat((points, values[..., 2:]), -1)
         if self.pairs == ():
             return moved
         mirrored = coordinates.mirrors

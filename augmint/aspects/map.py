@@ -47,6 +47,7 @@ class Map(Aspect):
     unit: str = ""
     kind: ClassVar[str] = "map"
     flat: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.channels < 1:
@@ -109,7 +110,7 @@ class Map(Aspect):
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
         from torch.nn import functional
 
-        grid = coordinates.grid().float()
+        grid = coordinates.at(values.shape[-2:]).grid().float()
 
         def sampled(part: Tensor) -> Tensor:
             return functional.grid_sample(part, grid, "bilinear", "zeros", align_corners=False)

@@ -125,7 +125,7 @@ class Mask(Aspect):
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
         from torch.nn import functional
 
-        grid = coordinates.grid().float()
+        grid = coordinates.at(values.shape[-2:]).grid().float()
         if self.void is None:
             moved = functional.grid_sample(
                 values[:, None].float(), grid, "nearest", "border", align_corners=False

@@ -25,7 +25,7 @@ class Vector(Aspect):
     Encoded with bounds l and h to [-1, 1], `2 (v - l) / (h - l) - 1`; without, standardised by the
     mean m and deviation s of the training rows (`fitted`), `(v - m) / s`; before that, as it is.
     Loss: mean over the components of the squared difference of encodings. Error: of the absolute
-    difference. A warp leaves the numbers alone.
+    difference. A warp leaves numbers alone that are named neither in `mirrored` nor in `turned`.
 
     Args:
         components: their names.
@@ -34,8 +34,10 @@ class Vector(Aspect):
         units: of each, for people ("degrees"); empty: none.
         mean: of the training rows; set by `fitted`.
         deviation: of the training rows; set by `fitted`, 1 where all rows are alike.
-        mirrored: components whose sign a mirrored image turns round (yaw, roll); None: unknown,
-            and a flip is refused.
+        mirrored: components whose sign a mirrored image turns round (yaw); None: unknown, and a
+            flip is refused.
+        turned: components that are angles in the image plane, of an axis without a head, in degrees
+            from the x axis towards the y axis (roll); they turn, and mirror, with the image.
 
     Raises:
         DataError: for fields of unequal length, or a lower bound that is not below the upper.
@@ -54,6 +56,7 @@ class Vector(Aspect):
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
     mirrored: tuple[str, ...] | None = ()
+    turned: tuple[str, ...] = ()
     kind: ClassVar[str] = "vector"
 
     def __post_init__(self) -> None:
@@ -76,10 +79,22 @@ class Vector(Aspect):
         for a, b in zip(self.low or (), self.high or (), strict=True):
             if not a < b:
                 raise DataError(f"{self.name}.low is below high", f"{a:g} and {b:g}", "swap them")
-        if unknown := set(self.mirrored or ()) - set(self.components):
+        if unknown := {*(self.mirrored or ()), *self.turned} - set(self.components):
             raise DataError(
-                f"{self.name}.mirrored names components", sorted(unknown)[0], "correct the name"
+                f"{self.name}.mirrored and turned name components",
+                sorted(unknown)[0],
+                "correct the name",
             )
+        if both := set(self.mirrored or ()) & set(self.turned):
+            raise DataError(
+                f"a component of {self.name} is mirrored or turned, which mirrors it too",
+                sorted(both)[0],
+                "name it in turned alone",
+            )
+
+    @property
+    def bounded(self) -> bool:  # type: ignore[override]
+        return self.low is not None
 
     @property
     def mirrors(self) -> bool:  # type: ignore[override]
@@ -130,12 +145,23 @@ class Vector(Aspect):
         return encoded.float() * half + centre
 
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
+        import torch
+
         if self.mirrored is None and coordinates.mirrors.any():
             raise self.refusal_to_mirror()
-        if not self.mirrored:
-            return values
-        turned = values.new_tensor([-1.0 if c in self.mirrored else 1.0 for c in self.components])
-        return values * turned.where(coordinates.mirrors[:, None], turned.new_ones(()))
+        out = values
+        if self.mirrored:
+            sign = values.new_tensor([-1.0 if c in self.mirrored else 1.0 for c in self.components])
+            out = values * sign.where(coordinates.mirrors[:, None], sign.new_ones(()))
+        if not self.turned:
+            return out
+        return torch.stack(
+            [
+                _turned(column, coordinates) if name in self.turned else column
+                for name, column in zip(self.components, out.unbind(1), strict=True)
+            ],
+            1,
+        )
 
     def loss(self, prediction: Tensor, values: Tensor) -> Tensor:
         return (prediction - self.encode(values)).square().mean(1)
@@ -162,3 +188,18 @@ class Vector(Aspect):
             torch.tensor(centre, dtype=torch.float32, device=like.device),
             torch.tensor(half, dtype=torch.float32, device=like.device),
         )
+
+
+def _turned(degrees: Tensor, coordinates: CoordinateMap) -> Tensor:
+    """Return the angles `(N,)` of axes, in (-90, 90], after the image was warped."""
+    import torch
+
+    radians = torch.deg2rad(degrees.double())
+    height, width = coordinates.size
+    centre = radians.new_tensor([width / 2, height / 2]).expand(len(degrees), 1, 2)
+    along = torch.stack((radians.cos(), radians.sin()), 1)[:, None]
+    ends = coordinates.forward_points(torch.cat((centre, centre + along), 1))
+    x, y = (ends[:, 1] - ends[:, 0]).unbind(1)
+    found = torch.rad2deg(torch.atan2(y, x))
+    found = 90.0 - (90.0 - found).remainder(180.0)
+    return found.to(degrees.dtype)

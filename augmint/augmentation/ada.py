@@ -120,6 +120,10 @@ class Ada(AdaptiveAugmenter):
     def adapts(self) -> bool:  # type: ignore[override]
         return self.p is None
 
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return "blit" in self.groups
+
     def init_state(self) -> State:
         """Return p, the sum of the signs' means since it moved, and the number of steps of it."""
         return {"p": torch.zeros(()), "signs": torch.zeros(()), "seen": 0}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from augmint.core.errors import UsageError
+from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import AUGMENTERS, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from augmint.aspects.base import CoordinateMap, Schema
+    from augmint.aspects.base import Aspect, CoordinateMap, Schema
     from augmint.core.streams import Stream
     from augmint.core.types import AspectValues, Logs, State
 
@@ -29,6 +29,10 @@ class ExpertAugmenter(ABC):
 
     mixes: ClassVar[bool] = False
     """Joins several rows; category values come back soft, float `(N, classes)`."""
+    mirrors: ClassVar[bool] = False
+    """May mirror an image: an aspect whose left and right are unknown refuses it."""
+    kinds: ClassVar[frozenset[str] | None] = None
+    """Kinds of aspect that it can change along; None: all."""
     differentiable: ClassVar[bool] = False
     """Gradients flow through to the images, as a critic's input needs."""
     adapts: ClassVar[bool] = False
@@ -125,6 +129,29 @@ class AdaptiveAugmenter(ExpertAugmenter):
         """Return augmented images and aspects; `state` is needed where `adapts` is true."""
 
 
+def check_fits(augmenter: ExpertAugmenter, aspect: Aspect) -> None:
+    """Raise unless an augmenter can change images together with an aspect; no image is needed.
+
+    Raises:
+        IncompatibleError: for a kind that it cannot change along, or one that may mirror images
+            whose left and right the aspect does not know.
+    """
+    if augmenter.kinds is not None and aspect.kind not in augmenter.kinds:
+        raise IncompatibleError(
+            f"{type(augmenter).__name__} takes aspects of the kind "
+            f"{' or '.join(sorted(augmenter.kinds))} only",
+            f"{aspect.name}, a {aspect.kind}",
+            "choose another policy, such as affine or colour",
+        )
+    if augmenter.mirrors and not aspect.mirrors:
+        raise IncompatibleError(
+            f"{type(augmenter).__name__} may mirror images, and {aspect.name} must then know what "
+            "is left and right",
+            f"{aspect.name}, a {aspect.kind} that does not",
+            "name the pairs in the schema, or choose a policy without flips, such as affine",
+        )
+
+
 def on_device(coordinates: CoordinateMap, images: Tensor) -> CoordinateMap:
     """Return the map on the images' device."""
     from augmint.aspects.base import CoordinateMap
@@ -166,6 +193,9 @@ class Chain(ExpertAugmenter):
             )
         # per object, where other members say it of the class: a chain mixes if its end does
         object.__setattr__(self, "mixes", any(m.mixes for m in self.members))
+        object.__setattr__(self, "mirrors", any(m.mirrors for m in self.members))
+        limits = [m.kinds for m in self.members if m.kinds is not None]
+        object.__setattr__(self, "kinds", frozenset.intersection(*limits) if limits else None)
 
     @cached_property
     def members(self) -> tuple[ExpertAugmenter, ...]:

@@ -167,6 +167,10 @@ class Affine(GeometricAugmenter):
         check_range("affine shear", self.shear, 0.0, 1.0)
         check_range("affine flip", self.flip, 0.0, 1.0)
 
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return self.flip > 0
+
     def draw(self, stream: Stream, size: tuple[int, int]) -> CoordinateMap:
         height, width = size
         unit = stream.uniform(6)
@@ -198,6 +202,10 @@ class Flip(GeometricAugmenter):
 
     def __post_init__(self) -> None:
         check_range("flip probability", self.probability, 0.0, 1.0)
+
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return self.probability > 0
 
     def draw(self, stream: Stream, size: tuple[int, int]) -> CoordinateMap:
         mirror = 1.0 - 2.0 * (stream.uniform(1)[:, 0] < self.probability).float()

@@ -76,6 +76,7 @@ class Mixer(ExpertAugmenter):
     """
 
     mixes: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str] | None] = frozenset({Category.kind})
     concentration: float = 1.0
 
     def __post_init__(self) -> None:

@@ -64,6 +64,10 @@ class AffineColour(ExpertAugmenter):
     affine: Affine = field(default_factory=Affine)
     colour: Colour = field(default_factory=Colour)
 
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return self.affine.mirrors
+
     def __call__(
         self, images: Tensor, aspects: AspectValues, schema: Schema, stream: Stream
     ) -> tuple[Tensor, AspectValues]:

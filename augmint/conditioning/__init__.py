@@ -4,7 +4,8 @@ The axis is `conditioning` (`augmint.core.registry.CONDITIONING`); its base is `
 which owns four places: the latent, the generator's side, the critic's side, and auxiliary networks
 beside the critic. A member overrides the places it uses; the others stay neutral.
 
-Members: `latent` (none; concatenation, the CGAN), `vac` (a classifier beside the critic).
+Members: `latent` (none; concatenation, the CGAN), `critic_side` (ACGAN, projection, InfoGAN), and
+beside the critic (`auxiliary`) `vac` (a classifier), `var` (a regressor), `vac_var` (both).
 `encoding` turns a schema and values into one vector a sample.
 
 To add one: a frozen dataclass in a module here, decorated with `@CONDITIONING.register("name")`,

@@ -48,6 +48,16 @@ class Conditioning(ABC):
     labels_generated: ClassVar[bool] = True
     """The generated image is meant to carry the aspects asked for (False for `none`)."""
 
+    def carried(self, schema: Schema) -> Schema:
+        """Return the aspects that generated images are asked for: its kinds, and categories.
+
+        What an image was not asked for, nobody can say of it.
+        """
+        from augmint.aspects.base import Schema
+
+        kinds = self.kinds | {"category"}
+        return Schema(tuple(a for a in schema if a.kind in kinds))
+
     def check(self, context: ConditioningContext) -> None:
         """Raise `IncompatibleError` if the schema or the latent cannot be used."""
 

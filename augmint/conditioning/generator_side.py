@@ -20,8 +20,9 @@ from augmint.core.types import AspectValues
 class GeneratorSide(Conditioning):
     """Gives the generator noise z and the code e of the aspects.
 
-    **Latent.** "one-hot": z ~ N(0, I) of width latent_dim, and e in one of three places. "sign":
-    the partition of Bazrafkan and Corcoran (2018), for one category of N classes, whose latent is
+    **Latent.** "one-hot": z ~ N(0, I) of width latent_dim, and e in one of three places.
+    "uniform": the same with each entry of z uniform in [-1, 1), as BEGAN has it. "sign": the
+    partition of Bazrafkan and Corcoran (2018), for one category of N classes, whose latent is
     noise and code at once. N > 2: the whole latent has N dimensions (latent_dim is not used),
     z_c ~ U(0, 1) for the class c and z_j ~ U(-1, 0) for the others. N = 2: latent_dim dimensions,
     z_0 ~ U(0, 1) for class 0 and U(-1, 0) for class 1, the others ~ U(-1, 1).
@@ -40,7 +41,7 @@ class GeneratorSide(Conditioning):
     """
 
     enters: Literal["latent", "conditional-norm", "modulation"] = "latent"
-    latent: Literal["one-hot", "sign"] = "one-hot"
+    latent: Literal["one-hot", "sign", "uniform"] = "one-hot"
     kinds: ClassVar[frozenset[str]] = frozenset({"category", "vector", "landmarks"})
 
     @property
@@ -80,7 +81,7 @@ class GeneratorSide(Conditioning):
         return context.latent_dim + (width if self.enters == "latent" else 0)
 
     def noise_width(self, context: ConditioningContext) -> int:
-        return 0 if self.latent == "sign" else context.latent_dim
+        return context.latent_dim if self.latent == "one-hot" else 0
 
     def sample_latent(
         self, context: ConditioningContext, aspects: AspectValues, stream: Stream
@@ -92,7 +93,10 @@ class GeneratorSide(Conditioning):
             if code.shape[1] > 2:
                 return side * unit
             return torch.cat((side[:, :1] * unit[:, :1], 2.0 * unit[:, 1:] - 1.0), 1)
-        noise = stream.normal(context.latent_dim).to(code.device)
+        if self.latent == "uniform":
+            noise = stream.uniform(context.latent_dim, -1.0, 1.0).to(code.device)
+        else:
+            noise = stream.normal(context.latent_dim).to(code.device)
         return torch.cat((noise, code), 1) if self.enters == "latent" else noise
 
     def condition_width(self, context: ConditioningContext) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,14 +13,36 @@ from augmint.conditioning.generator_side import GeneratorSide
 from augmint.core.registry import CONDITIONING
 from augmint.core.types import AspectValues
 
+if TYPE_CHECKING:
+    from augmint.core.streams import Stream
+
 
 @CONDITIONING.register("none")
 @dataclass(frozen=True)
 class Unconditional(Conditioning):
-    """No conditioning: z ~ N(0, I) and nothing else; generated images carry no aspect."""
+    """No conditioning: z and nothing else; generated images carry no aspect.
 
-    generator_alone: ClassVar[bool] = True
+    Args:
+        latent: "normal", z ~ N(0, I), or "uniform", each entry of z uniform in [-1, 1), as in
+            Berthelot et al. 2017, 1703.10717. What learns without a critic takes "normal".
+    """
+
+    latent: Literal["normal", "uniform"] = "normal"
     labels_generated: ClassVar[bool] = False
+
+    @property
+    def generator_alone(self) -> bool:  # type: ignore[override]
+        return self.latent == "normal"
+
+    def noise_width(self, context: ConditioningContext) -> int:
+        return context.latent_dim if self.latent == "normal" else 0
+
+    def sample_latent(
+        self, context: ConditioningContext, aspects: AspectValues, stream: Stream
+    ) -> Tensor:
+        if self.latent == "uniform":
+            return stream.uniform(context.latent_dim, -1.0, 1.0)
+        return stream.normal(context.latent_dim)
 
 
 @CONDITIONING.register("concatenation")

@@ -32,34 +32,88 @@ classifier keeps dropout on when it teaches the generator; here C is then in eva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from augmint.aspects.base import Aspect
+from augmint.conditioning.auxiliary import (
+    Auxiliary,
+    BesideCritic,
+    TrainsOn,
+    check_weights,
+    narrow_network,
+)
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.encoding import by_category, require
-from augmint.conditioning.generator_side import GeneratorSide
-from augmint.core.errors import IncompatibleError, UsageError
-from augmint.core.registry import ARCHITECTURES, CONDITIONING, Spec
-from augmint.core.types import AspectValues, CriticOutput, Logs
-from augmint.networks.base import ClassifierArchitecture
-
-NAME = "classifier"
+from augmint.conditioning.encoding import by_category, carried
+from augmint.core.errors import IncompatibleError
+from augmint.core.registry import CONDITIONING, Spec
+from augmint.core.types import AspectValues, CriticOutput, Shape
 
 
-def _default_network() -> dict[str, Any]:
-    # narrow and plain: it runs twice a step, and twice the width costs a third of the whole step
-    return {"name": "small-cnn", "channels": 16, "normalisation": "none", "dropout": 0.0}
+@dataclass(frozen=True)
+class Classifier(Auxiliary):
+    """Tells classes apart: cross-entropy, one group of logits for each category.
+
+    Args:
+        network, zeta, trains_on: see `Auxiliary`.
+    """
+
+    network: Spec = field(default_factory=narrow_network)
+    zeta: float = 0.3
+    trains_on: TrainsOn = "real"
+    kinds: ClassVar[frozenset[str]] = frozenset({"category"})
+    key: ClassVar[str] = "classifier"
+    taught: ClassVar[str] = "class_loss"
+
+    def __post_init__(self) -> None:
+        check_weights(zeta=self.zeta)
+
+    def check(self, owner: str, aspects: Collection[Aspect], shape: Shape) -> None:
+        super().check(owner, aspects, shape)
+        if getattr(self.architecture(owner), "bounded", False):
+            raise IncompatibleError(
+                f"the classifier of {owner} gives logits, which are any numbers",
+                f"{self.network}, whose outputs lie in [-1, 1]",
+                "set network: small-cnn",
+            )
+        for category in aspects:
+            if category.width < 2:
+                raise IncompatibleError(
+                    f"conditioning {owner} needs at least two classes",
+                    f"{category.width} in {category.name}",
+                    "use conditioning='none' (--set generator.conditioning=none)",
+                )
+
+    def losses(self, aspects: Sequence[Aspect], outputs: Tensor, values: AspectValues) -> Tensor:
+        pieces = outputs.split([c.width for c in aspects], 1)
+        losses = [c.loss(p, values[c.name]) for c, p in zip(aspects, pieces, strict=True)]
+        return torch.stack(losses).sum(0)
+
+
+class Classifies(BesideCritic):
+    """A conditioning with a classifier among its networks: it can say of what class images are."""
+
+    def class_logits(
+        self,
+        context: ConditioningContext,
+        auxiliaries: Mapping[str, nn.Module],
+        heads: Mapping[str, nn.Module],
+        images: Tensor,
+        judge: Callable[[Tensor], CriticOutput],
+    ) -> Mapping[str, Tensor]:
+        categories = carried(context.schema, Classifier.kinds)
+        if not categories:
+            return {}
+        return by_category(categories, auxiliaries[Classifier.key](images))
 
 
 @CONDITIONING.register("vac")
 @dataclass(frozen=True)
-class Vac(GeneratorSide):
+class Vac(Classifies):
     """An auxiliary classifier in parallel with the critic (Bazrafkan and Corcoran 2018).
 
     Generator loss `theta · adversarial + zeta · CE(C(G(z, y)), y)`; classifier loss
@@ -80,121 +134,18 @@ class Vac(GeneratorSide):
             program; "generated" alone lets the classes drift to arbitrary clusters.
     """
 
-    network: Spec = field(default_factory=_default_network)
+    network: Spec = field(default_factory=narrow_network)
     zeta: float = 0.3
     theta: float = 1.0
-    trains_on: Literal["real", "generated", "both"] = "real"
+    trains_on: TrainsOn = "real"
     kinds: ClassVar[frozenset[str]] = frozenset({"category"})
+    title: ClassVar[str] = "vac"
 
     def __post_init__(self) -> None:
-        for name in ("zeta", "theta"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is not negative", getattr(self, name), f"set {name}: 0.3")
+        check_weights(zeta=self.zeta, theta=self.theta)
 
-    def check(self, context: ConditioningContext) -> None:
-        super().check(context)
-        categories = self.coded(context)
-        self._architecture().check_shape(context.shape)
-        for category in categories:
-            if category.width < 2:
-                raise IncompatibleError(
-                    "conditioning vac needs at least two classes",
-                    f"{category.width} in {category.name}",
-                    "use conditioning='none' (--set generator.conditioning=none)",
-                )
-
-    # 4. beside the critic
-    def auxiliaries(self, context: ConditioningContext) -> Mapping[str, nn.Module]:
-        return {NAME: self._architecture().build(context.shape, self.code_width(context))}
-
-    def auxiliary_sees_fake(self) -> bool:
-        return self.trains_on != "real"
-
-    def auxiliary_loss(
-        self,
-        context: ConditioningContext,
-        auxiliaries: Mapping[str, nn.Module],
-        real: Tensor,
-        fake: Tensor | None,
-        real_aspects: AspectValues,
-        fake_aspects: AspectValues,
-    ) -> tuple[Tensor | None, Logs]:
-        categories = self.coded(context)
-        parts = [] if self.trains_on == "generated" else [(real, real_aspects)]
-        if self.trains_on != "real":
-            if fake is None:
-                raise UsageError(
-                    "the classifier trains on generated images", "none", "pass fake=images"
-                )
-            parts.append((fake.detach(), fake_aspects))
-        logits = auxiliaries[NAME](torch.cat([images for images, _ in parts]))
-        pieces = logits.split([len(images) for images, _ in parts])
-        sums = [
-            self._losses(categories, piece, values).sum()
-            for piece, (_, values) in zip(pieces, parts, strict=True)
-        ]
-        loss = torch.stack(sums).sum() / len(logits)
-        return loss, {"classifier_loss": loss.detach()}
-
-    def generator_terms(
-        self,
-        context: ConditioningContext,
-        auxiliaries: Mapping[str, nn.Module],
-        heads: Mapping[str, nn.Module],
-        fake: Tensor,
-        output: CriticOutput,
-        aspects: AspectValues,
-        latent: Tensor,
-    ) -> tuple[Tensor | None, Logs]:
-        categories = self.coded(context)
-        logits = _evaluate(auxiliaries[NAME], fake)
-        loss = self._losses(categories, logits, aspects).mean()
-        return self.zeta * loss, {"class_loss": loss.detach()}
-
-    def class_logits(
-        self,
-        context: ConditioningContext,
-        auxiliaries: Mapping[str, nn.Module],
-        heads: Mapping[str, nn.Module],
-        images: Tensor,
-        judge: Callable[[Tensor], CriticOutput],
-    ) -> Mapping[str, Tensor]:
-        return by_category(self.coded(context), auxiliaries[NAME](images))
+    def members(self) -> Sequence[Auxiliary]:
+        return (Classifier(self.network, self.zeta, self.trains_on),)
 
     def adversarial_weight(self) -> float:
         return self.theta
-
-    def coded(self, context: ConditioningContext) -> list[Aspect]:
-        return require(context.schema, self.kinds, "vac")
-
-    def _architecture(self) -> ClassifierArchitecture:
-        architecture = ARCHITECTURES.create(self.network)
-        if not isinstance(architecture, ClassifierArchitecture):
-            raise IncompatibleError(
-                "the auxiliary network of vac is a classifier",
-                f"{self.network} ({architecture.role})",
-                "set network: small-cnn",
-            )
-        return architecture
-
-    def _losses(self, categories: list[Aspect], logits: Tensor, values: AspectValues) -> Tensor:
-        """Cross-entropy of each sample, `(N,)`, summed over the categories."""
-        pieces = logits.split([c.width for c in categories], 1)
-        losses = [c.loss(p, values[c.name]) for c, p in zip(categories, pieces, strict=True)]
-        return torch.stack(losses).sum(0)
-
-
-def _evaluate(network: nn.Module, images: Tensor) -> Tensor:
-    """Return `network(images)` in evaluation mode, leaving its modes as they were."""
-    modes = [(module, module.training) for module in network.modules()]
-    # The backward pass of batch norm in evaluation reads the running statistics when it runs, and
-    # torch does not notice if they have moved since: with one update of all players that would be
-    # after C's own step, so the forward pass gets copies.
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    network.eval()
-    try:
-        logits: Tensor = functional_call(network, buffers, (images,))
-        return logits
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -12,6 +12,7 @@ Once there is a table: `splits` (stratified, grouped, per class, long-tailed, fo
 (duplicates, conflicts, small classes; what stops a study) and `near` (near duplicates).
 
 Built-in data sets are frozen dataclasses on the axis `datasets`: `digits` (scikit-learn's) and
-`toy` (faces drawn by `faces`, every truth known). To add one: a module here with a subclass of
-`base.BuiltIn`, decorated with `@DATASETS.register("name")`.
+three that are drawn, every truth known: `toy` and `toy-faces` (by `faces`), `toy-eyes` (by `eyes`,
+with `eye_geometry` and `eye_painting`; `raster` has the shapes). To add one: a module here with a
+subclass of `base.BuiltIn`, decorated with `@DATASETS.register("name")`.
 """

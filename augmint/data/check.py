@@ -50,6 +50,7 @@ class CheckReport:
         examples: pairs of file names that are identical across parts.
         across_counts: "train/test" and the like to the number of rows of the later part that are
             also in the earlier one.
+        recognised: sentences about the layout that was found and the annotations in it.
     """
 
     source: str
@@ -66,6 +67,7 @@ class CheckReport:
     warnings: list[str]
     examples: list[tuple[str, str]] = field(default_factory=list)
     across_counts: dict[str, int] = field(default_factory=dict)
+    recognised: list[str] = field(default_factory=list)
 
     @property
     def near_across(self) -> list[tuple[int, int, float, float]]:
@@ -78,6 +80,7 @@ class CheckReport:
             "source": self.source,
             "images": self.images,
             "shape": list(self.shape),
+            "recognised": self.recognised,
             "parts": self.parts,
             "class_counts": self.class_counts,
             "exact_within": self.exact_within,
@@ -98,6 +101,7 @@ class CheckReport:
         """Return the report as lines for a terminal, control characters made visible."""
         channels, height, width = self.shape
         lines = [f"{self.source}: {self.images} images, {channels} x {height} x {width}"]
+        lines += self.recognised
         for part, counts in self.class_counts.items():
             shown = ", ".join(f"{name} {n}" for name, n in list(counts.items())[:12])
             more = f", … {len(counts) - 12} more" if len(counts) > 12 else ""
@@ -144,7 +148,7 @@ def check(
     ordered = {p: own[p] for p in (*PARTS, *sorted(set(own) - set(PARTS))) if p in own}
     rows = np.concatenate(list(ordered.values()))
     codes = pixel_codes(table.images)
-    labels = table.labels()
+    labels = table.strata()
     part_of = np.full(len(table), -1, np.int64)
     for number, chosen in enumerate(ordered.values()):
         part_of[chosen] = number
@@ -155,7 +159,7 @@ def check(
     ]
     conflicts = [g for g in groups if len(set(labels[g].tolist())) > 1]
     spread = _spreads(table.images)
-    classes = table.classes()
+    classes = table.strata_names()
     counts = {
         part: dict(
             zip(
@@ -183,7 +187,14 @@ def check(
         warnings=_warnings(table, ordered, counts, len(constant), len(conflicts)),
         examples=_examples(table, across, part_of),
         across_counts=_across_counts(across, part_of, list(ordered)),
+        recognised=_recognised(table),
     )
+
+
+def _recognised(table: Table) -> list[str]:
+    told = ", ".join(f"{a.name} ({a.kind})" for a in table.schema)
+    layout = str(table.rules.get("layout", ""))
+    return [*([layout] if layout else []), f"annotations: {told}", *table.rules.get("notes", ())]
 
 
 def blocking(report: CheckReport) -> None:

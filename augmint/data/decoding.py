@@ -99,12 +99,14 @@ class Decoded:
         mode: how it was stored, in Pillow's words ("L", "RGB", "I;16" …).
         opaque: whether its alpha, if any, is 255 everywhere.
         peak: largest 16-bit value, 0 for others.
+        stored: height and width before it was scaled, upright.
     """
 
     pixels: ByteArray
     mode: str
     opaque: bool = True
     peak: int = 0
+    stored: tuple[int, int] = (0, 0)
 
 
 def decode(data: bytes, options: DecodeOptions) -> Decoded:
@@ -137,13 +139,14 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
             else ImageOps.exif_transpose(opened)
         )
         plain, peak = _plain(turned)
+        stored = (plain.height, plain.width)
         if options.size is not None and plain.size != (options.size[1], options.size[0]):
             plain = plain.resize((options.size[1], options.size[0]), Image.Resampling.LANCZOS)
         pixels = _chw(plain)
     opaque = pixels.shape[0] != 4 or bool((pixels[3] == 255).all())
     if options.channels is not None:
         pixels = to_channels(pixels, options.channels)
-    return Decoded(pixels, mode, opaque, peak)
+    return Decoded(pixels, mode, opaque, peak, stored)
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, int]:

@@ -12,15 +12,15 @@ import functools
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.config import fingerprint
-from augmint.core.errors import DataError, nearest, single_line
-from augmint.core.registry import DATASETS, FORMATS
+from augmint.core.config import fingerprint, load_yaml
+from augmint.core.errors import DataError, UsageError, nearest, single_line
+from augmint.core.registry import DATASETS, FORMATS, Spec, split_spec
 from augmint.data.archives import Files, open_files
 from augmint.data.decoding import (
     LIMIT_PIXELS,
@@ -36,8 +36,12 @@ from augmint.data.decoding import (
 )
 from augmint.data.formats.base import Format, Listing, Sample, by_priority
 from augmint.data.table import PARTS, Table, TableNotes
+from augmint.data.values import Values
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from augmint.aspects.base import Schema
     from augmint.core.types import ByteArray, IntArray
 
 BAD_SHARE = 0.01
@@ -51,7 +55,7 @@ def ingest(
     source: str | Path,
     cache: Path,
     *,
-    format: str | None = None,
+    format: Spec | None = None,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     workers: int = 1,
@@ -63,15 +67,17 @@ def ingest(
         source: a built-in name ("digits", "toy"; write "./toy" for a folder of that name), a
             folder, or a .zip.
         cache: folder that keeps tables.
-        format: a name of the axis `formats`; None detects it.
+        format: a name of the axis `formats`, or a mapping with `name` and its fields (as text:
+            "{name: mask-folders, void: 255}"); None detects it.
         size: height and width to scale to; None keeps the stored size, which must be common.
         channels: 1, 3 or 4; None takes what the set needs.
         workers: threads that decode.
         limit_pixels: largest image that is decoded.
 
     Returns:
-        The table; classes are its aspect "label". `table.rules` says what was detected, how
-        pixels were converted and which files were left out.
+        The table; classes are its aspect "label", where there are any. Annotations move with
+        images that are scaled. `table.rules` says what was detected, how pixels were converted
+        and which files were left out.
 
     Raises:
         DataError: for a source that is missing, empty, of no known layout, of several image
@@ -79,8 +85,7 @@ def ingest(
         UsageError: for options that cannot be used.
     """
     options = DecodeOptions(size=size, channels=channels, limit_pixels=limit_pixels)
-    if format is not None:
-        FORMATS.get(format)
+    asked = _spec(format)
     if str(source) in DATASETS.names():
         return _built_in(str(source), cache, options)
     path = _existing(source)
@@ -88,7 +93,7 @@ def ingest(
     key = fingerprint(
         {
             "files": files.fingerprint(),
-            "format": format,
+            "format": asked,
             "options": options,
             "code": code_version(),
         }
@@ -96,7 +101,7 @@ def ingest(
     final = cache / f"table-{key[:32]}"
     if final.exists():
         return Table.open(final)
-    name, member, sentence = _detect(files, format)
+    name, member, sentence = _detect(files, asked)
     listing = member.read(files)
     rules: dict[str, Any] = {
         "source": path.name,
@@ -135,15 +140,36 @@ def code_version() -> str:
 
     room = Path(__file__).parent
     digest = hashlib.sha256(PIL.__version__.encode())
-    for path in sorted(room.rglob("*.py")):
+    for path in sorted([*room.rglob("*.py"), *room.with_name("aspects").rglob("*.py")]):
         if path.name not in ("check.py", "splits.py", "batch.py"):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _detect(files: Files, format: str | None) -> tuple[str, Format, str]:
+def _spec(format: Spec | None) -> Spec | None:
+    """The format that is asked for, checked; a mapping may be given as text."""
+    import yaml
+
+    if isinstance(format, str) and format.lstrip().startswith("{"):
+        try:
+            format = load_yaml(format)
+        except yaml.YAMLError as error:
+            raise UsageError(
+                "a format is a name, or a mapping with its name and fields",
+                single_line(f"{format!r} ({error})", 200),
+                "write it as '{name: mask-folders, void: 255}'",
+            ) from None
     if format is not None:
-        return format, FORMATS.create(format), f"read as {format}, as asked"
+        FORMATS.create(format)
+    return format
+
+
+def _detect(files: Files, format: Spec | None) -> tuple[str, Format, str]:
+    if format is not None:
+        name, fields = split_spec(format, "format")
+        told = ", ".join(f"{k} {v}" for k, v in fields.items())
+        options = f" ({single_line(told, 120)})" if told else ""
+        return name, FORMATS.create(format), f"read as {name}, as asked{options}"
     for name, member in by_priority():
         sentence = member.detect(files)
         if sentence:
@@ -151,9 +177,9 @@ def _detect(files: Files, format: str | None) -> tuple[str, Format, str]:
     found = Counter(Path(n).suffix.lower() or "no suffix" for n in files.names)
     shown = ", ".join(f"{n} {s}" for s, n in found.most_common(4)) or "no file at all"
     raise DataError(
-        "a data set is class/image folders, idx files, or images with a metadata.jsonl",
+        "a data set is class folders, idx files, images with COCO, YOLO, a .csv or masks, or with a metadata.jsonl",
         f"{shown} in {files.location}",
-        "pass the folder that holds one folder per class",
+        "pass the folder that holds one folder per class, or images with their annotations",
     )
 
 
@@ -164,8 +190,10 @@ def _built_in(name: str, cache: Path, options: DecodeOptions) -> Table:
     if final.exists():
         return Table.open(final)
     content = member.build(options.size, options.channels)
-    images = content.images
-    if options.size is not None:
+    images, schema, values = content.images, content.schema, dict(content.values)
+    if options.size is not None and images.shape[2:] != options.size:
+        height, width = images.shape[2:]
+        schema, values = schema.resized(values, (height, width), options.size)
         images = resize(images, options.size)
     if options.channels is not None:
         images = to_channels(images, options.channels)
@@ -173,8 +201,8 @@ def _built_in(name: str, cache: Path, options: DecodeOptions) -> Table:
     return Table.write(
         final,
         images,
-        content.values,
-        content.schema,
+        values,
+        schema,
         content.names,
         content.parts,
         TableNotes(rules={**rules, "ignored": [], "notes": [], "conversions": []}),
@@ -192,7 +220,12 @@ def _write_arrays(
     if options.channels is not None:
         images = to_channels(images, options.channels)
     rules["conversions"] = []
-    return _write(final, images, listing, listing.samples, rules, [])
+    values = {}
+    for aspect in listing.schema:
+        _, dtype = aspect.storage((images.shape[1], images.shape[2], images.shape[3]))
+        column = [s.aspects[aspect.name] for s in listing.samples]
+        values[aspect.name] = np.asarray(column, dtype=dtype)
+    return _write(final, images, (listing.schema, values), listing.samples, rules, [])
 
 
 def _decode_into(
@@ -211,6 +244,7 @@ def _decode_into(
     with (
         tempfile.TemporaryDirectory(prefix=".decode-", dir=final.parent) as temporary,
         contextlib.closing(Spool(Path(temporary) / "pixels")) as spool,
+        contextlib.closing(Values(listing.schema, Path(temporary))) as values,
     ):
         good: list[Sample] = []
         bad: list[dict[str, str]] = []
@@ -222,9 +256,11 @@ def _decode_into(
                 for outcome in chunk:
                     sample = samples[position]
                     position += 1
-                    if isinstance(outcome, str):
-                        bad.append({"name": single_line(sample.name, 200), "reason": outcome})
+                    row = values.of(files, sample, outcome, options.size)
+                    if isinstance(outcome, str) or isinstance(row, str):
+                        bad.append({"name": single_line(sample.name, 200), "reason": str(row)})
                         continue
+                    values.append(sample, row, options.size or outcome.stored)
                     spool.append(outcome.pixels, outcome.opaque)
                     good.append(sample)
                     modes[outcome.mode] += 1
@@ -235,7 +271,9 @@ def _decode_into(
         images = spool.finish(options.channels)
         rules["modes"] = dict(modes)
         rules["conversions"] = conversions(dict(modes), peak, images.shape[1])
-        return _write(final, images, listing, good, rules, bad)
+        rules["notes"] = [*rules["notes"], *values.notes()]
+        told = values.finish((images.shape[2], images.shape[3]))
+        return _write(final, images, told, good, rules, bad)
 
 
 def _probe_sizes(files: Files, samples: Sequence[Sample]) -> None:
@@ -280,15 +318,12 @@ def _check_bad(bad: Sequence[dict[str, str]], total: int) -> None:
 def _write(
     final: Path,
     images: Any,
-    listing: Listing,
+    told: tuple[Schema, Mapping[str, npt.NDArray[Any]]],
     samples: Sequence[Sample],
     rules: dict[str, Any],
     bad: Sequence[dict[str, str]],
 ) -> Table:
-    values = {}
-    for aspect in listing.schema:
-        _, dtype = aspect.storage((images.shape[1], images.shape[2], images.shape[3]))
-        values[aspect.name] = np.asarray([s.aspects[aspect.name] for s in samples], dtype=dtype)
+    schema, values = told
     notes = TableNotes(
         groups=_numbered([s.group for s in samples]),
         origins=_rows_by([s.origin for s in samples]),
@@ -297,9 +332,7 @@ def _write(
     )
     by_part = _rows_by([s.part for s in samples])
     parts = {p: by_part[p] for p in PARTS if p in by_part}
-    return Table.write(
-        final, images, values, listing.schema, [s.name for s in samples], parts, notes
-    )
+    return Table.write(final, images, values, schema, [s.name for s in samples], parts, notes)
 
 
 def _rows_by(names: Sequence[str]) -> dict[str, IntArray]:

@@ -36,6 +36,12 @@ VERSION = 1
 PARTS = ("train", "validation", "test", "all")
 """The names of parts, in their order; a set without split folders has the one part `all`."""
 
+LABEL = "label"
+"""The category whose classes a study draws, mints and reports by."""
+
+EVERYTHING = "all"
+"""What a set without classes is called where sets with classes name one."""
+
 _BLOCK = 16 << 20
 
 
@@ -142,6 +148,14 @@ class Table:
     def classes(self, aspect: str = "label") -> tuple[str, ...]:
         """Return the class names of a category."""
         return tuple(getattr(self.schema[aspect], "classes", ()))
+
+    def strata(self) -> IntArray:
+        """Return the group that rows are drawn evenly from: the class `label`, else 0 for all."""
+        return self.labels() if LABEL in self.schema else np.zeros(len(self), dtype=np.int64)
+
+    def strata_names(self) -> tuple[str, ...]:
+        """Return the names of `strata`: the classes, or the one name "all"."""
+        return self.classes() if LABEL in self.schema else (EVERYTHING,)
 
     def part_of(self) -> npt.NDArray[np.str_]:
         """Return the part of every row, `(N,)` strings."""

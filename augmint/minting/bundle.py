@@ -41,7 +41,7 @@ from augmint.core.runs import (
     write_json,
 )
 from augmint.core.streams import scope
-from augmint.minting.curation import CurationConfig, Minted, mint, mint_parts
+from augmint.minting.curation import CurationConfig, Minted, class_names, mint, mint_parts
 from augmint.minting.judge import StoredJudge, build_classifier
 from augmint.minting.nearness import distances
 from augmint.minting.sampler import GanSampler
@@ -112,7 +112,7 @@ class Bundle:
         features: `(N, F)`, the judge's features of the training images, or None.
         copy_distance: an image nearer than this to a training image, in those features, counts
             as a copy.
-        bank: training values of all aspects, rows aligned, where the schema has more than one.
+        bank: training values of all aspects, rows aligned, where a class does not fix them.
         curation: the thresholds that minting uses by default.
         missing: why each absent part is absent.
         provenance: plain facts on how it was made.
@@ -151,7 +151,7 @@ class Bundle:
             curation: default thresholds.
             missing: reasons for parts left out, by part ("judge", "features", "aspects").
         """
-        several = len(trained.schema) > 1
+        several = _left_open(trained.schema)
         keep = judge is not None and data is not None and copy_distance is not None
         facts = {
             "generator": trained.generator_digest,
@@ -167,7 +167,9 @@ class Bundle:
             judge,
             judge(data.images) if judge and data and keep else None,
             copy_distance if keep else None,
-            {n: np.asarray(v) for n, v in data.values.items()} if data and several else {},
+            {a.name: np.asarray(data.values[a.name]) for a in trained.schema}
+            if data and several
+            else {},
             curation or CurationConfig(),
             missing or {},
             facts,
@@ -277,7 +279,7 @@ class Bundle:
         self, quotas: Mapping[str, int], curate: bool
     ) -> tuple[dict[int, int], StoredJudge | None, Callable[[ByteArray], np.ndarray] | None]:
         """Return quotas by index, the judge and the copy check that minting is asked for."""
-        classes: tuple[str, ...] = getattr(self.schema[self.curation.aspect], "classes", ())
+        classes = class_names(self.schema, self.curation.aspect)
         for name in quotas:
             if name not in classes:
                 raise UsageError("a quota names a class", name, nearest(name, classes))
@@ -326,7 +328,7 @@ class Bundle:
             del missing[FEATURES]
         if self.bank:
             tensors[ASPECTS] = {n: torch.from_numpy(v.copy()) for n, v in self.bank.items()}
-        elif len(self.schema) > 1:
+        elif _left_open(self.schema):
             missing[ASPECTS] = self.missing.get(ASPECTS, "not given")
         files = {}
         for part, content in tensors.items():
@@ -365,6 +367,11 @@ class Bundle:
             raise
         except (AugmintError, RuntimeError, ValueError, TypeError, OverflowError) as error:
             raise _broken(f"{folder / DESCRIPTION} ({error})") from None
+
+
+def _left_open(schema: Schema) -> bool:
+    """Whether a class does not say all that an image carries."""
+    return len(schema) > 1 or any(aspect.kind != "category" for aspect in schema)
 
 
 def _judge_description(judge: StoredJudge) -> JudgeDescription:

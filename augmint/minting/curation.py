@@ -17,17 +17,28 @@ import numpy as np
 from augmint.core.config import to_plain
 from augmint.core.errors import DataError, UsageError
 from augmint.core.progress import Progress
+from augmint.minting.review import ByClass, Review
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
     from augmint.aspects.category import Category
-    from augmint.core.types import ByteArray, FloatArray, IntArray, Judge, Sampler
+    from augmint.core.types import (
+        AspectValues,
+        ByteArray,
+        FloatArray,
+        IntArray,
+        Judge,
+        Sampler,
+    )
     from augmint.minting.nearness import Kept
 
 REASONS = ("disagrees", "unsure", "copy", "duplicate")
 """Why an image is rejected, in the order in which it is asked; the first that holds is counted."""
 
 _ROUND = 2048  # images drawn at once, all classes together
+
+EVERYTHING = "all"
+"""What one quota is for, where there are no classes."""
 
 TOGETHER = 20_000
 """Images minted as one part, at most: small classes together, a larger one in several parts."""
@@ -45,7 +56,10 @@ class CurationConfig:
             nothing, not even equal images.
         max_draws: images drawn for a class, at most, as a multiple of its quota; what is then
             missing is stated as its shortfall.
-        aspect: the category whose classes have quotas.
+        aspect: the category whose classes have quotas; in a set without it, one quota is for all.
+        quantile: of an aspect that is measured rather than recognised (landmarks, a mask): an image
+            passes if the judge's error against its claim is at most this quantile of the judge's
+            errors on real images that it has not seen, above 0 to 1.
 
     Raises:
         UsageError: for a value out of range.
@@ -56,6 +70,7 @@ class CurationConfig:
     duplicate_distance: float = 0.01
     max_draws: float = 20.0
     aspect: str = "label"
+    quantile: float = 0.9
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -66,6 +81,8 @@ class CurationConfig:
                 self.duplicate_distance,
                 "set it from 0 to 1",
             )
+        if not 0 < self.quantile <= 1:
+            raise UsageError("quantile is above 0, at most 1", self.quantile, "set it to 0.9")
         if not self.max_draws >= 1:
             raise UsageError("max_draws is at least 1", self.max_draws, "set it to 20")
 
@@ -94,8 +111,8 @@ class Minted:
         images: uint8 `(N, C, H, W)`, by class, then by id.
         values: aspect name to stored values, N rows each.
         ids, seeds: int64 `(N,)`; `sampler.sample(values, ids, seed)` gives the image again.
-        scores: `(N,)` arrays: "probability" of the claimed class and "margin" over the next
-            (absent without a judge), "nearest": distance to the nearest other of its class
+        scores: `(N,)` arrays: "probability" of the claimed class and "margin" over the next, or
+            the "error" of what is claimed (absent without a judge), "nearest": distance to the nearest other of its class
             (infinite where there is no other; absent in classes of more than 20 000 images).
         counts: by class.
         curation: the configuration, plain, or None for raw images.
@@ -162,14 +179,15 @@ class _Round:
     images: ByteArray
     ids: IntArray
     labels: IntArray
+    values: Mapping[str, np.ndarray]
     reason: np.ndarray  # (N,) str, "" where nothing speaks against it
     scores: Mapping[str, FloatArray]
     views: FloatArray
 
     def rows(self, rows: IntArray) -> _Round:
         """Return some rows alone; what is left out can be freed."""
-        scores = {name: values[rows] for name, values in self.scores.items()}
-        parts = (self.images[rows], self.ids[rows], self.labels[rows], self.reason[rows])
+        scores, values = ({k: v[rows] for k, v in d.items()} for d in (self.scores, self.values))
+        parts = (self.images[rows], self.ids[rows], self.labels[rows], values, self.reason[rows])
         return _Round(*parts, scores, self.views[rows])
 
 
@@ -234,7 +252,7 @@ class _Filling:
 
 def mint(
     sampler: Sampler,
-    judge: Judge | None,
+    judge: Judge | Review | None,
     schema: Schema,
     quotas: Mapping[int, int],
     config: CurationConfig,
@@ -246,9 +264,10 @@ def mint(
 
     Args:
         sampler: draws images for aspects; one that `complete`s aspects chooses those left open.
-        judge: trained on real images, or None: then nothing is rejected (raw).
-        schema: the aspects; `config.aspect` names a category of it.
-        quotas: images wanted by class index.
+        judge: trained on real images (of another aspect than the class: a `Review`), or None: then
+            nothing is rejected (raw).
+        schema: the aspects; classes are those of the category `config.aspect`.
+        quotas: images wanted by class index; without such a category 0 stands for all.
         config: what an image must pass.
         seed: of every random number; ids do the rest.
         progress: show a bar or quiet lines.
@@ -271,7 +290,7 @@ def mint(
             "minting keeps at least one image",
             f"none of what was drawn ({tried})",
             "in a new folder, train longer (--set generator.steps=10000) or ask for less "
-            "(--set curation.threshold=0.3)",
+            "(--set curation.threshold=0.3; of points, masks and values --set curation.quantile=1)",
         )
     shared = [n for n in full[0].scores if all(n in part.scores for part in full)]
     return Minted(
@@ -287,7 +306,7 @@ def mint(
 
 def mint_parts(
     sampler: Sampler,
-    judge: Judge | None,
+    judge: Judge | Review | None,
     schema: Schema,
     quotas: Mapping[int, int],
     config: CurationConfig,
@@ -304,16 +323,17 @@ def mint_parts(
     Raises:
         UsageError: as `mint`, when the first part is asked for.
     """
-    category = _category(schema, config.aspect)
-    wanted = sorted(_checked(quotas, category).items())
+    names = class_names(schema, config.aspect)
+    wanted = sorted(_checked(quotas, names).items())
     least = 0.0 if judge is None else config.duplicate_distance
     total = sum(quota for _, quota in wanted)
-    source = _Source(sampler, judge, category, config, seed, is_copy)
+    review = _review(judge, schema, config)
+    asked = config.aspect if config.aspect in schema else None
+    source = _Source(sampler, review, asked, len(names), config, seed, is_copy)
     with Progress(total, "mint", unit="image") if progress else nullcontext() as bar:
         for group in _groups(wanted):
             classes = [
-                _Filling(c, category.classes[c], n, math.floor(n * config.max_draws), least)
-                for c, n in group
+                _Filling(c, names[c], n, math.floor(n * config.max_draws), least) for c, n in group
             ]
             while waiting := [c for c in classes if not c.done]:
                 before = sum(c.accepted for c in waiting)
@@ -344,8 +364,9 @@ class _Source:
     """Where candidates come from, and what is asked of each."""
 
     sampler: Sampler
-    judge: Judge | None
-    category: Category
+    review: Review | None
+    asked: str | None  # the category whose classes have quotas
+    classes: int
     config: CurationConfig
     seed: int
     is_copy: Callable[[ByteArray], np.ndarray] | None
@@ -357,32 +378,28 @@ class _Source:
         from augmint.minting.nearness import descriptors
 
         most = max(1, _ROUND // len(waiting))
-        ids = np.concatenate([c.next_ids(self.category.width, most) for c in waiting])
-        labels = ids % self.category.width
-        asked = {self.config.aspect: torch.from_numpy(labels)}
-        images = self.sampler.sample(asked, ids, self.seed)
-        reason, scores = _judged(self.judge, images, labels, self.category, self.config)
-        if self.is_copy is not None and self.judge is not None:
+        ids = np.concatenate([c.next_ids(self.classes, most) for c in waiting])
+        labels = ids % self.classes
+        asked = {} if self.asked is None else {self.asked: torch.from_numpy(labels)}
+        images, values = _pairs(self.sampler, asked, ids, self.seed)
+        reason: np.ndarray = np.full(len(ids), "", "U9")
+        scores: dict[str, FloatArray] = {}
+        if self.review is not None:
+            reason, scores = self.review(images, values)
+        if self.is_copy is not None and self.review is not None:
             fit = np.flatnonzero(reason == "")
             if len(fit):
                 reason[fit[np.asarray(self.is_copy(images[fit]), bool)]] = "copy"
-        candidates = _Round(images, ids, labels, reason, scores, descriptors(images))
+        candidates = _Round(images, ids, labels, values, reason, scores, descriptors(images))
         for c in waiting:
             c.look(candidates)
 
     def part(self, classes: Sequence[_Filling], last: bool) -> Minted:
         """Return what the classes hold."""
-        import torch
-
         from augmint.minting.nearness import nearest_other
-        from augmint.minting.sampler import CompletingSampler
 
         rounds = [part for c in classes for part in c.kept]
         ids = np.concatenate([part.ids for part in rounds])
-        labels = np.concatenate([part.labels for part in rounds])
-        asked = {self.config.aspect: torch.from_numpy(labels)}
-        if isinstance(self.sampler, CompletingSampler) and len(ids):
-            asked = self.sampler.complete(asked, ids, self.seed)
         scores = {n: np.concatenate([p.scores[n] for p in rounds]) for n in rounds[0].scores}
         if all(c.whole for c in classes):
             views = [np.concatenate([p.views for p in c.kept]) for c in classes]
@@ -392,63 +409,63 @@ class _Source:
         ]
         return Minted(
             images=np.concatenate([part.images for part in rounds]),
-            values={name: value.numpy() for name, value in asked.items()},
+            values={n: np.concatenate([p.values[n] for p in rounds]) for n in rounds[0].values},
             ids=ids,
             seeds=np.full(len(ids), self.seed, np.int64),
             scores=scores,
             counts=tuple(counts) if last else (),
-            curation=None if self.judge is None else to_plain(self.config),
+            curation=None if self.review is None else to_plain(self.config),
         )
 
 
-def _category(schema: Schema, name: str) -> Category:
-    aspect = schema[name]
-    if aspect.kind != "category":
+def class_names(schema: Schema, name: str) -> tuple[str, ...]:
+    """Return the names that quotas are for: the classes of a category, or one for everything.
+
+    Raises:
+        UsageError: if the aspect of this name is no category.
+    """
+    if name not in schema and not schema.of_kind("category"):
+        return (EVERYTHING,)
+    if schema[name].kind != "category":
         raise UsageError(
-            "images are minted by class", f"{name}, a {aspect.kind}", "set aspect to a category"
+            "images are minted by class",
+            f"{name}, a {schema[name].kind}",
+            "set aspect to a category",
         )
-    return cast("Category", aspect)
+    return cast("Category", schema[name]).classes
 
 
-def _checked(quotas: Mapping[int, int], category: Category) -> dict[int, int]:
+def _checked(quotas: Mapping[int, int], names: Sequence[str]) -> dict[int, int]:
     for index, quota in quotas.items():
-        if not 0 <= index < category.width:
-            raise UsageError(
-                f"a class index is 0 to {category.width - 1}", index, "correct the quotas"
-            )
+        if not 0 <= index < len(names):
+            raise UsageError(f"a class index is 0 to {len(names) - 1}", index, "correct the quotas")
         if quota < 0:
-            raise UsageError(
-                "a quota is not negative", quota, f"correct that of {category.classes[index]}"
-            )
+            raise UsageError("a quota is not negative", quota, f"correct that of {names[index]}")
     return {int(c): int(n) for c, n in quotas.items() if n}
 
 
-def _judged(
-    judge: Judge | None,
-    images: ByteArray,
-    labels: IntArray,
-    category: Category,
-    config: CurationConfig,
-) -> tuple[np.ndarray, dict[str, FloatArray]]:
-    """Return why each image is rejected ("" for none) and the judge's scores."""
-    reason = np.full(len(images), "", "U9")
-    if judge is None:
-        return reason, {}
-    p = np.asarray(judge.probabilities(images), np.float64)
-    if p.shape != (len(images), category.width):
+def _review(judge: Judge | Review | None, schema: Schema, config: CurationConfig) -> Review | None:
+    if judge is None or isinstance(judge, Review):
+        return judge
+    if not schema.of_kind("category"):
         raise UsageError(
-            f"a judge knows the {category.width} classes of {category.name}",
-            f"probabilities of shape {p.shape}",
-            "give a judge trained on this schema",
+            "a judge of classes needs classes",
+            f"no {config.aspect} in the schema",
+            "mint without curation (--raw)",
         )
-    if not np.isfinite(p).all():
-        raise DataError("a judge's probabilities are finite", "nan or inf", "train the judge again")
-    rows = np.arange(len(p))
-    claimed = p[rows, labels]
-    others = p.copy()
-    others[rows, labels] = -np.inf
-    margin = claimed - (others.max(1) if category.width > 1 else 0.0)
-    if config.agreement:
-        reason[margin < 0] = "disagrees"
-    reason[(reason == "") & (claimed < config.threshold)] = "unsure"
-    return reason, {"probability": claimed, "margin": margin}
+    category = cast("Category", schema[config.aspect])
+    return ByClass(judge, category, config.threshold, config.agreement)
+
+
+def _pairs(
+    sampler: Sampler, asked: AspectValues, ids: IntArray, seed: int
+) -> tuple[ByteArray, dict[str, np.ndarray]]:
+    """Return images and all that they claim to carry."""
+    from augmint.minting.sampler import CompletingSampler, PairingSampler
+
+    if isinstance(sampler, PairingSampler):
+        return sampler.pairs(asked, ids, seed)
+    if isinstance(sampler, CompletingSampler):
+        asked = sampler.complete(asked, ids, seed)
+    images = sampler.sample(asked, ids, seed)
+    return images, {name: value.numpy() for name, value in asked.items()}

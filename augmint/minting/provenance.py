@@ -198,7 +198,8 @@ def _fields(schema: Schema, images: Shape, manifest: str) -> Iterator[dict[str, 
     reference = {"fileSet": {"@id": "images"}, "extract": {"fileProperty": "filename"}}
     yield path | {"source": bare, "references": reference}
     for aspect in schema:
-        yield column(aspect.name, *_aspect(aspect)) | _array(aspect.storage(images)[0])
+        shape = aspect.storage(images)[0] if aspect.flat else ()
+        yield column(aspect.name, *_aspect(aspect)) | _array(shape)
     yield column("origin", "sc:Text", "Always “minted”.")
     yield column("id", "sc:Integer", "Number of the image; with the seed it fixes the latent.")
     yield column("seed", "sc:Integer", "Seed of the mint.")
@@ -220,6 +221,8 @@ def _field(name: str, kind: str, told: str, source: Mapping[str, Any]) -> dict[s
 def _aspect(aspect: Aspect) -> tuple[str, str]:
     if aspect.kind == "category":
         return "sc:Text", f"Category that the image claims ({aspect.width} are known)."
+    if not aspect.flat:
+        return "sc:Text", f"Name of the file with the {aspect.kind} that the image claims."
     return "sc:Float", f"Numbers that the image claims ({aspect.kind})."
 
 

@@ -29,6 +29,17 @@ class CompletingSampler(Sampler, Protocol):
         ...
 
 
+@runtime_checkable
+class PairingSampler(Protocol):
+    """A sampler whose images come with values that follow from them."""
+
+    def pairs(
+        self, aspects: AspectValues, ids: IntArray, seed: int
+    ) -> tuple[ByteArray, dict[str, np.ndarray]]:
+        """Return images, and stored values of all that they carry; one of each for each id."""
+        ...
+
+
 @dataclass
 class GanSampler:
     """Samples `G(z, aspects)` with z keyed by (seed, id), in evaluation mode.

@@ -58,7 +58,7 @@ def check_truncation(
         raise IncompatibleError(
             "truncation bounds the entries of a latent that are N(0, I) noise",
             f"the conditioning {type(conditioning).__name__.lower()}, whose latent has none: its "
-            "entries are uniform and their signs say the class",
+            "entries are uniform, and in a partitioned one their signs say the class",
             "mint without (drop --truncation)",
         )
 

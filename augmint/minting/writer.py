@@ -3,7 +3,9 @@
     FOLDER/<class>/<id>.png     one image; the class name is escaped where a file system needs it,
                                 and an XMP packet inside says that it is synthetic
     FOLDER/<class>/001/<id>.png the 10 001st of a class to the 20 000th, and so on
+    FOLDER/annotations/<aspect>/<class>/<id>-<aspect>.png   its mask or map
     FOLDER/metadata.jsonl       one line an image: file_name, aspects by name, origin, id, seed …
+    FOLDER/schema.json          the aspects, where they are more than a class
     FOLDER/minted.json          counts, curation, schema, provenance, parents, digest
     FOLDER/croissant.json       the same for data catalogues (Croissant 1.1)
 
@@ -27,6 +29,8 @@ from augmint.core.errors import DataError, UsageError
 from augmint.core.pictures import stored_png
 from augmint.core.runs import commit_folder, part_folder, read_json, write_json
 from augmint.core.storage import storage_error
+from augmint.data.formats.annotation import write_schema
+from augmint.data.formats.manifest import write_value
 from augmint.minting.curation import summary_of
 from augmint.minting.naming import folder_names
 from augmint.minting.provenance import (
@@ -38,7 +42,7 @@ from augmint.minting.provenance import (
 )
 
 if TYPE_CHECKING:
-    from augmint.aspects.base import Aspect, Schema
+    from augmint.aspects.base import Schema
     from augmint.minting.curation import ClassCount, Minted
 
 MANIFEST = "metadata.jsonl"
@@ -93,6 +97,8 @@ def write_parts(
         if _holds(folder, summary["digest"]):
             return folder
         write_json(temporary / SUMMARY, summary)
+        if any(aspect.kind != "category" for aspect in schema):
+            write_schema(schema, temporary)
         size = (temporary / MANIFEST).stat().st_size
         described = croissant(summary, schema, MANIFEST, size)
         (temporary / CROISSANT).write_bytes(croissant_bytes(described))
@@ -177,9 +183,9 @@ class _Writing:
         self.generator = str(provenance.get("generator", ""))
         # what fixes an image beside its id and seed; absent where nothing was truncated
         self.truncation = {k: to_plain(v) for k, v in provenance.items() if k == "truncation"}
-        self.category = schema.of_kind("category")[0]
         self.categories = [a.name for a in schema if a.kind == "category"]
-        self.folders = folder_names(getattr(self.category, "classes"))  # noqa: B009
+        first = schema.of_kind("category")
+        self.folders = folder_names(getattr(first[0], "classes", ())) if first else ["images"]
         self.counts: list[ClassCount] = []
         self.written: dict[int, int] = {}
         self.manifest = hashlib.sha256()
@@ -236,13 +242,20 @@ class _Writing:
         if count >= FOLDER:
             place += f"/{count // FOLDER:03d}"
         if count % FOLDER == 0:
-            (self.folder / place).mkdir()
+            (self.folder / place).mkdir(exist_ok=True)  # a class may be called annotations
         return f"{place}/{id}.png"
 
     def _write(self, part: Minted, row: int) -> dict[str, Any]:
         """Write one image and return its line."""
-        name = self._place(int(part.values[self.category.name][row]), int(part.ids[row]))
-        told = {a.name: _plain(a, part.values[a.name][row]) for a in self.schema}
+        index = int(part.values[self.categories[0]][row]) if self.categories else 0
+        name = self._place(index, int(part.ids[row]))
+        told = {}
+        for aspect in self.schema:
+            # a bare name of its own: catalogues join images to records by bare names
+            place = f"annotations/{aspect.name}/{name.removesuffix('.png')}-{aspect.name}"
+            told[aspect.name] = write_value(
+                aspect, part.values[aspect.name][row], self.folder, place
+            )
         origin = {"origin": "minted", "id": int(part.ids[row]), "seed": int(part.seeds[row])}
         source = f"generator {self.generator}, image {origin['id']} of seed {origin['seed']}"
         for cut in self.truncation.values():
@@ -254,10 +267,6 @@ class _Writing:
         made["sha256"] = hashlib.sha256(raw).hexdigest()
         scores = {n: _number(s[row]) for n, s in part.scores.items()}
         return {"file_name": name, **told, **origin, **made, "scores": scores}
-
-
-def _plain(aspect: Aspect, value: Any) -> Any:
-    return aspect.show(value) if aspect.kind == "category" else np.asarray(value).tolist()
 
 
 def _number(value: Any) -> float | None:

@@ -1,11 +1,13 @@
-"""Networks: generators, critics and classifiers, each described by a frozen dataclass.
+"""Networks: generators, critics, classifiers and mappers, each described by a frozen dataclass.
 
 The axis is `architectures` (`augmint.core.registry.ARCHITECTURES`); its base is `base.Architecture`
-with one subclass a role (`GeneratorArchitecture`, `CriticArchitecture`, `ClassifierArchitecture`).
+with one subclass a role (`GeneratorArchitecture`, `CriticArchitecture`, `ClassifierArchitecture`,
+which predicts numbers too, `MapperArchitecture`, which answers with maps).
 
 Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `vac` (the MNIST, CIFAR-10 and binary
 networks of VAC+GAN), `mlp` (the first conditional GAN's dense and maxout layers), `classifiers`
-(small-cnn, fer-simple, fer-surreal), `biggan` (its generator; the critic is resnet-critic's plan
+(small-cnn, fer-simple, fer-surreal), `regressors` (var-regressor), `unet` and `segnet` (segnet,
+segnet-basic), the mappers, `biggan` (its generator; the critic is resnet-critic's plan
 "biggan"), `flow` (flow-unet) and `vae`, which learn without a critic. Shared parts: `blocks`
 (upsampling, normalisation, initialisation), `stochastic` (noise, minibatch discrimination and
 deviation) and `sizes` (which image sizes fit, and the error that names the nearest ones).

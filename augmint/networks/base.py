@@ -1,4 +1,4 @@
-"""What networks promise: generators, critics and classifiers, described by frozen dataclasses.
+"""What networks promise: generators, critics, classifiers, mappers: frozen dataclasses.
 
 An *architecture* is a frozen dataclass of sizes, registered on the axis `architectures`; its
 `build` returns an `nn.Module`. It says which role it plays, which image sizes it can reach, which
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from augmint.core.types import Shape
 
-Role = Literal["generator", "critic", "classifier"]
+Role = Literal["generator", "critic", "classifier", "mapper"]
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,30 @@ class CriticArchitecture(Architecture):
 
 @dataclass(frozen=True)
 class ClassifierArchitecture(Architecture):
-    """Builds `C(images) -> logits`; the module also has `features(images) -> (N, F)`."""
+    """Builds `C(images) -> logits`; the module also has `features(images) -> (N, F)`.
+
+    The numbers may be logits of classes, or the encoded form of any other aspect that is a vector
+    (coordinates of landmarks, a pose): a classifier is a regressor with another loss.
+    """
 
     role: ClassVar[Role] = "classifier"
+    bounded: ClassVar[bool] = False
+    """Its numbers lie in [-1, 1], as encoded landmarks and bounded vectors do; never logits."""
 
     @abstractmethod
     def build(self, shape: Shape, outputs: int) -> nn.Module:
         """Return C, whose forward gives `(N, outputs)` logits or values."""
+
+
+@dataclass(frozen=True)
+class MapperArchitecture(Architecture):
+    """Builds `M(images) -> maps` of the images' height and width; also `features(images)`.
+
+    The channels may be logits of a mask's classes or the encoded form of a map.
+    """
+
+    role: ClassVar[Role] = "mapper"
+
+    @abstractmethod
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        """Return M, whose forward gives `(N, outputs, H, W)`; `features` gives `(N, F)`."""

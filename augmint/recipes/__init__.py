@@ -6,7 +6,8 @@ measured), `measuring` (label truth, distances with floors, diversity).
 
 Members: `vac` (VAC+GAN, ACGAN, CDCGAN and CGAN on MNIST), `vac_cifar` (VAC+GAN and ACGAN on
 CIFAR-10), both on `vac_family` (what methods that are compared share); `vac_faces` (VAC and the
-conditional BEGAN on faces); `vac_on_anything` (VAC on five kinds of GAN); `spdnn_magazine`,
+conditional BEGAN on faces); `vac_on_anything` (VAC on five kinds of GAN); `var_faces`, `cbigan_faces`,
+`vac_var_faces` (faces asked for by landmarks, sharing `requested`); `spdnn_magazine`,
 `spdnn_iris`, `spdnn_depth` (published merges, sharing `spdnn_structure`); `spdnn_classifier`
 (merged against its parents at equal size; its `spdnn_networks`, `spdnn_training` as stages,
 `spdnn_judging`, `spdnn_tables`).

@@ -19,11 +19,10 @@ from augmint.core.config import build, read_yaml
 from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import RECIPES
 from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
-from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:
-    from augmint.studies.compare import CompareOptions, Measures
+    from augmint.studies.compare import CompareOptions
 
 DEBUG_SIZE = "16"
 """Side of the debug version's images, where no recipe says another."""
@@ -126,21 +125,6 @@ def _config(name: str, variant: str | None, debug: bool) -> ConditionalConfig:
 def comparable() -> list[str]:
     """Return the names of the recipes that can be compared."""
     return [n for n in RECIPES.names() if issubclass(RECIPES.get(n), ConditionalRecipe)]
-
-
-def measures(steps: int | None = None, debug: bool = False) -> Measures:
-    """Return how generators are measured; the debug version ends in seconds.
-
-    Args:
-        steps: of the judge, and of what learns from generated images.
-        debug: numbers mean nothing.
-    """
-    from augmint.studies.compare import Measures
-
-    if not debug:
-        return Measures() if steps is None else Measures(TaskConfig(steps=steps))
-    task = TaskConfig(network={"name": "small-cnn", "channels": 8}, steps=steps or 100)
-    return Measures(task, "none", per_class=30, diverse_per_class=20, pairs=100, probe_rows=500)
 
 
 def compare_recipes(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.studies.statistics import Interval, paired_t
+from augmint.studies.statistics import Interval, accuracy_error, paired_t
 from augmint.studies.verdict import Comparison, Decision, decide, default_delta, secondary
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def judge(
         name: np.subtract(test[merged], scores) for name, scores in test.items() if name != merged
     }
     intervals = {name: paired_t(d) for name, d in differences.items()}
-    delta = default_delta(float(np.mean(test[best])), n_test)
+    delta = default_delta(accuracy_error(float(np.mean(test[best])), n_test))
     decision = decide(intervals[best], delta)
     others = [Comparison(n, i) for n, i in intervals.items() if n != best]
     outcomes = {o.name: o for o in secondary(others, delta)}

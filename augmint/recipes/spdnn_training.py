@@ -98,7 +98,7 @@ def train_network(
     from augmint.merging.build import build
     from augmint.merging.network import Network
     from augmint.studies.materials import real_source
-    from augmint.tasks.classification import ClassificationPhase
+    from augmint.tasks.phase import TaskPhase
     from augmint.tasks.trained import TrainedTask
     from augmint.training.loop import run_phases
     from augmint.training.recorder import Recorder
@@ -112,7 +112,7 @@ def train_network(
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recorder, readings = Recorder(1), _Readings(network, validation, settings, config.device)
     sources = [real_source(table, rows.train)]
-    phase = ClassificationPhase.of(
+    phase = TaskPhase.of(
         network, settings.task(), table.schema, sources, settings.policy, seed
     )
     phase.after.append(readings)

@@ -11,6 +11,7 @@ from augmint.recipes.vac_family import (
     ACGAN,
     CONCATENATION,
     DEBUG,
+    OWN_JUDGE,
     SAME_LATENT,
     SAME_TRAINING,
     MnistRecipe,
@@ -19,6 +20,7 @@ from augmint.recipes.vac_family import (
 
 _PAPER = "Bazrafkan and Corcoran 2018, arXiv:1806.07751, experiment on MNIST"
 _SHARED = (
+    OWN_JUDGE,
     "images lie in [-1, 1], not [0, 1): networks see 2x - 1",
     "rates are constant over the 55 epochs shown; the program lowers them after epoch 500",
     "latents are drawn over their whole range; the samples shown have magnitudes above 0.3",

@@ -8,21 +8,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from augmint.core.registry import RECIPES, Spec
-from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
-from augmint.recipes.measuring import Measuring
+from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe, measures
 from augmint.recipes.vac_family import (
     ACGAN,
     CIFAR_STEPS,
     DEBUG,
     NARROW,
     NARROW_STEPS,
+    OWN_JUDGE,
     SAME_LATENT,
     SAME_TRAINING,
-    debug_measuring,
     training,
     vac,
 )
-from augmint.tasks.base import TaskConfig
 
 _PAPER = "Bazrafkan and Corcoran 2018, arXiv:1806.07751, experiment on CIFAR-10"
 
@@ -57,12 +55,13 @@ class CifarRecipe(ConditionalRecipe):
             released=variant != "text",
         )
         if debug:
-            return ConditionalConfig(gan, debug_measuring(), (32, 32), channels=3, alone=True)
-        return ConditionalConfig(gan, Measuring(TaskConfig(steps=4000)), channels=3, alone=True)
+            return ConditionalConfig(gan, measures(debug=True), (32, 32), channels=3)
+        return ConditionalConfig(gan, measures(4000), channels=3)
 
     def _told(self, own: Sequence[str], variant: str, debug: bool) -> list[str]:
         told = [
             *own,
+            OWN_JUDGE,
             "rates are constant over the 200 epochs; the program lowers them after epoch 500",
             "the classifier's third convolution is neither normalised nor pooled, as in the program",
         ]
@@ -79,7 +78,7 @@ class CifarRecipe(ConditionalRecipe):
 class VacCifar(CifarRecipe):
     """VAC+GAN on CIFAR-10: the accuracy of its classifier on real test images.
 
-    `classifier_accuracy` is the paper's number; `classifier_alone_accuracy` that of the same
+    `own_accuracy` is the paper's number; `own_alone` that of the same
     classifier trained on as many real images and nothing else, which the paper lacks. `released`
     trains it on real and generated images; `text` on generated images alone, as the text reads,
     where nothing ties its classes to those of the data.
@@ -88,7 +87,7 @@ class VacCifar(CifarRecipe):
     title: ClassVar[str] = "VAC+GAN, ten classes of CIFAR-10"
     source: ClassVar[str] = _PAPER
     variants: ClassVar[tuple[str, ...]] = ("released", "text", "narrow")
-    expected: ClassVar[Mapping[str, float | str]] = {"classifier_accuracy": 0.7449}
+    expected: ClassVar[Mapping[str, float | str]] = {"own_accuracy": 0.7449}
 
     def conditioning(self, variant: str, width: Mapping[str, Any]) -> Spec:
         classifier = {"name": "vac-cifar-classifier", **width}
@@ -108,14 +107,14 @@ class VacCifar(CifarRecipe):
 class AcganCifar(CifarRecipe):
     """ACGAN with the generator, critic and images of `vac-cifar10`: a head on the critic.
 
-    `classifier_accuracy` is that of the head on real test images; `classifier_alone_accuracy`
+    `own_accuracy` is that of the head on real test images; `own_alone`
     that of critic and head trained as a classifier alone.
     """
 
     title: ClassVar[str] = "ACGAN, ten classes of CIFAR-10, with the networks of VAC+GAN"
     source: ClassVar[str] = f"{_PAPER}; Odena et al. 2017, arXiv:1610.09585"
     variants: ClassVar[tuple[str, ...]] = ("released", "text", "narrow")
-    expected: ClassVar[Mapping[str, float | str]] = {"classifier_accuracy": 0.7189}
+    expected: ClassVar[Mapping[str, float | str]] = {"own_accuracy": 0.7189}
 
     def conditioning(self, variant: str, width: Mapping[str, Any]) -> Spec:
         return ACGAN

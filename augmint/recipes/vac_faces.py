@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from augmint.core.registry import RECIPES, Spec
-from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
-from augmint.recipes.measuring import Measuring
-from augmint.recipes.vac_family import CONCATENATION, DEBUG, debug_measuring, vac
-from augmint.tasks.base import TaskConfig
+from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe, measures
+from augmint.recipes.vac_family import CONCATENATION, DEBUG, OWN_JUDGE, vac
 from augmint.training.config import GanConfig
 
 _PAPER = "Bazrafkan, Javidnia and Corcoran 2018, arXiv:1805.00316"
 _STEPS = 50 * 2400  # the released samples are those of epoch 50, an epoch being 2400 batches
 
 _SHARED = (
+    OWN_JUDGE,
     "faces are taken as the data set has them; the paper detects and crops those of CelebA",
     "images lie in [-1, 1]; the program has [0, 1]",
     "latents are drawn over their whole range; the program's samples have |z_0| of 0.7 and more",
@@ -66,11 +65,11 @@ class FacesRecipe(ConditionalRecipe):
             fake_aspects="batch" if released else "balanced",
         )
         if debug:
-            return ConditionalConfig(gan, debug_measuring(), (32, 32), channels=3)
+            return ConditionalConfig(gan, measures(debug=True), (32, 32), channels=3)
         side = self.size(variant)
         # 80 + 80 images give 2 · 3160 pairs within the classes and 6400 between them
-        measuring = Measuring(TaskConfig(steps=4000), diverse_per_class=80, pairs=6400)
-        return ConditionalConfig(gan, measuring, (side, side), channels=3)
+        how = replace(measures(4000), pairs=6400)
+        return ConditionalConfig(gan, how, (side, side), channels=3)
 
 
 @RECIPES.register("vac-began-faces")
@@ -87,10 +86,10 @@ class VacBeganFaces(FacesRecipe):
     source: ClassVar[str] = _PAPER
     expected: ClassVar[Mapping[str, float | str]] = {
         "conditional_accuracy": "not published; women and men are told apart, by eye",
-        "within_mse_generated": "above that of cbegan-faces (bars lost)",
-        "between_mse_generated": "above that of cbegan-faces (bars lost)",
-        "within_ssim_generated": "below that of cbegan-faces (bars lost)",
-        "between_ssim_generated": "below that of cbegan-faces (bars lost)",
+        "within_mse": "above that of cbegan-faces (bars lost)",
+        "between_mse": "above that of cbegan-faces (bars lost)",
+        "within_ssim": "below that of cbegan-faces (bars lost)",
+        "between_ssim": "below that of cbegan-faces (bars lost)",
     }
 
     def conditioning(self, variant: str) -> Spec:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from augmint.core.registry import Spec
-from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
-from augmint.recipes.measuring import Measuring
-from augmint.tasks.base import TaskConfig
+from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe, measures
 from augmint.training.config import GanConfig
 
 BATCH = 16
@@ -24,6 +22,10 @@ NARROW, NARROW_STEPS = 0.1, 300_000 // BATCH
 ACGAN: dict[str, Any] = {"name": "acgan", "latent": "sign"}
 CONCATENATION: dict[str, Any] = {"name": "concatenation", "latent": "sign"}
 
+OWN_JUDGE = (
+    "the judge learns from a quarter of the training images, which the generator therefore does "
+    "not see; published generators see all"
+)
 DEBUG = "debug: other data, other sizes and far fewer steps; numbers mean nothing"
 SAME_LATENT = (
     "generator and latent are those of the VAC recipe: one dimension a class, whose signs say the "
@@ -86,13 +88,6 @@ def training(
     )
 
 
-def debug_measuring(network: str = "small-cnn") -> Measuring:
-    """Return measuring of some seconds."""
-    return Measuring(
-        TaskConfig(network={"name": network, "channels": 8}, steps=40), "none", 20, 20, 50
-    )
-
-
 @dataclass(frozen=True)
 class MnistRecipe(ConditionalRecipe):
     """One method on MNIST; `text` updates players in turn, `released` at once, as the program."""
@@ -115,5 +110,5 @@ class MnistRecipe(ConditionalRecipe):
         parts = (self.generator, self.critic(released), self.conditioning(variant))
         gan = training(*parts, steps, released)
         if debug:
-            return ConditionalConfig(gan, debug_measuring(), size=(16, 16))
-        return ConditionalConfig(gan, Measuring(TaskConfig(steps=4000)))
+            return ConditionalConfig(gan, measures(debug=True), size=(16, 16))
+        return ConditionalConfig(gan, measures(4000))

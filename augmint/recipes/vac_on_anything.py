@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from augmint.core.registry import RECIPES, Spec
 from augmint.recipes.base import Outcome, Recipe, Surroundings
-from augmint.recipes.comparing import DEBUG_IMAGES, DEBUG_SIZE, measures
+from augmint.recipes.comparing import DEBUG_IMAGES, DEBUG_SIZE
+from augmint.recipes.conditional import compared, measures, outcome
 from augmint.recipes.vac_family import DEBUG
-from augmint.studies.compare import CompareOptions, Measures, compare
-from augmint.studies.compared import lines
+from augmint.studies.compare import CompareOptions, Measures
 from augmint.training.config import GanConfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from PIL.Image import Image
 
 ALONE = "began-concatenation"
 
@@ -174,7 +169,6 @@ class VacOnAnything(Recipe[AnythingConfig]):
 
     def run(self, config: AnythingConfig, surroundings: Surroundings) -> Outcome:
         """Compare the trainings and put the numbers under their names."""
-        folder = surroundings.out / "comparison"
         options = CompareOptions(
             images=config.images,
             seeds=config.seeds,
@@ -185,26 +179,11 @@ class VacOnAnything(Recipe[AnythingConfig]):
             workers=surroundings.workers,
             device=surroundings.device,
         )
-        report = compare(config.gans, surroundings.data, folder, options)
-        numbers: dict[str, float | None] = {}
-        protocols: dict[str, str] = {}
-        for measure in (m for m in report["measures"] if m["headline"]):
-            for row in measure["rows"]:
-                name = f"{measure['key']}_{row['generator']}"
-                numbers[name] = row["mean"]
-                protocols[name] = row["refused"] or measure["protocol"]
-        return Outcome(
-            numbers,
-            protocols,
-            {path.stem: _picture(path) for path in sorted((folder / "pictures").glob("*.png"))},
-            sum(row["images_shown"] for row in report["trained"]),
-            report["warnings"],
-            {"table.txt": "\n".join(lines(report)) + "\n"},
-        )
-
-
-def _picture(path: Path) -> Image:
-    from PIL import Image
-
-    with Image.open(path, formats=("PNG",)) as picture:
-        return picture.convert("RGB")
+        report = compared(config.gans, surroundings, options)
+        rows = [
+            (f"{m['key']}_{row['generator']}", m, row)
+            for m in report["measures"]
+            if m["headline"]
+            for row in m["rows"]
+        ]
+        return outcome(report, rows, surroundings)

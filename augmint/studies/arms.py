@@ -19,7 +19,7 @@ ScoredOn = Literal["test", "held-back"]
 
 Role = Literal["arm", "negative control", "positive control"]
 
-Need = Literal["pool", "translator", "learned", "imbalance", "every-class"]
+Need = Literal["pool", "translator", "learned", "imbalance", "every-class", "unmoved"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,13 @@ _ROWS = (
         needs="every-class",
     ),
     Arm("shuffled", "negative control: must not help", "shuffled", role="negative control"),
-    Arm("copies", "about zero, and must trip the copying alarm", "copies", role="negative control"),
+    Arm(
+        "copies",
+        "about zero, and must trip the copying alarm",
+        "copies",
+        role="negative control",
+        needs="unmoved",
+    ),
     Arm(
         "more-real",
         "positive control: must help",
@@ -92,6 +98,7 @@ REASONS: dict[str, str] = {
     "pool": "no real images are held back (name a number with --per-class)",
     "imbalance": "every class has as many images (a long tail, or all images, may differ)",
     "every-class": "minted images only fill up the rare classes of a long tail",
+    "unmoved": "planted copies move pixels, and points and masks do not move with them",
     "learned": "Smart Augmentation is not part of this version",
     "translator": "no translator is part of this version",
 }

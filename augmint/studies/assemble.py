@@ -29,7 +29,11 @@ from augmint.studies.verdict import (
 if TYPE_CHECKING:
     from augmint.studies.study import StudyConfig
 
-SECONDARY = ("balanced_accuracy", "macro_f1", "nll", "ece", "worst_class")
+NOT_SECONDARY = frozenset(
+    ["score", "spread", "n", "views", "images_shown", "seconds", "parameters", "real_per_class"]
+)
+"""Numbers of an arm's value that are no score, or the one that decides."""
+
 ARROW_MINIMUM = 20
 """No arrow for a class with fewer test images than this."""
 
@@ -61,28 +65,30 @@ class StudyValues:
     splits: Sequence[Mapping[str, Any]] = ()
 
 
-def accuracies(values: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Return the accuracy of each seed, as a fraction."""
-    return np.array([v["accuracy"] for v in values], dtype=float)
+def scored(values: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the deciding score of each seed, as a fraction: accuracy, 1 - NME, mIoU …"""
+    return np.array([v["score"] for v in values], dtype=float)
 
 
 def primary(values: StudyValues, delta: float | None, n_test: int) -> Decision:
     """Return the one comparison that decides: the treatment against the baseline."""
-    baseline = accuracies(values.arms[BASELINE.name])
-    interval = paired_t(accuracies(values.arms[TREATMENT.name]) - baseline)
-    smallest = default_delta(float(baseline.mean()), n_test) if delta is None else delta / 100.0
+    seeds = values.arms[BASELINE.name]
+    interval = paired_t(scored(values.arms[TREATMENT.name]) - scored(seeds))
+    error = float(np.sqrt(np.mean([s["spread"] ** 2 for s in seeds]) / n_test))
+    smallest = default_delta(error) if delta is None else delta / 100.0
     return decide(interval, smallest)
 
 
 def headline(values: StudyValues, decision: Decision, setting: Setting) -> dict[str, Any]:
     """Return verdict, sentence and uplift, in points."""
-    differences = accuracies(values.arms[TREATMENT.name]) - accuracies(values.arms[BASELINE.name])
+    metric = metric_of(values)
+    differences = scored(values.arms[TREATMENT.name]) - scored(values.arms[BASELINE.name])
     interval = decision.interval
     return {
         "verdict": decision.verdict,
-        "sentence": sentence(decision, setting),
+        "sentence": sentence(decision, setting, metric),
         "by_more_than_delta": decision.by_more_than_delta,
-        "metric": "accuracy",
+        "metric": metric,
         "unit": "points",
         "baseline": BASELINE.name,
         "treatment": TREATMENT.name,
@@ -116,7 +122,7 @@ def arm_table(
     In a long-tailed study controls are compared with `balanced`: what they add balances the
     classes as well, which is not what they test.
     """
-    baseline = accuracies(values.arms[BASELINE.name])
+    baseline = scored(values.arms[BASELINE.name])
     opponents = {
         name: BALANCED.name if long_tail and ARMS[name].role != "arm" else BASELINE.name
         for name in values.arms
@@ -124,7 +130,7 @@ def arm_table(
     comparisons = [
         Comparison(
             name,
-            paired_t(accuracies(seeds) - accuracies(values.arms[opponents[name]])),
+            paired_t(scored(seeds) - scored(values.arms[opponents[name]])),
             ARMS[name].role,
         )
         for name, seeds in values.arms.items()
@@ -132,10 +138,10 @@ def arm_table(
     ]
     outcomes = {o.name: o for o in secondary(comparisons, delta)}
     intervals = {c.name: c.interval for c in comparisons}
-    intervals[TREATMENT.name] = paired_t(accuracies(values.arms[TREATMENT.name]) - baseline)
+    intervals[TREATMENT.name] = paired_t(scored(values.arms[TREATMENT.name]) - baseline)
     rows: dict[str, Any] = {}
     for name, seeds in values.arms.items():
-        scores = 100.0 * accuracies(seeds)
+        scores = 100.0 * scored(seeds)
         against = None
         if name in intervals:
             outcome = outcomes.get(name)
@@ -148,7 +154,7 @@ def arm_table(
             "scores": [float(s) for s in scores],
             "training": seeds[0]["training"],
             "views_of_each_real_image": float(np.mean([s["views"] for s in seeds])),
-            "secondary": {k: float(np.mean([s[k] for s in seeds])) for k in SECONDARY},
+            "secondary": {k: float(np.mean([s[k] for s in seeds])) for k in _secondary(seeds[0])},
             "against_classic": against,
         }
     return rows, [
@@ -156,6 +162,12 @@ def arm_table(
         for n in outcomes
         if outcomes[n].passed is not None
     ]
+
+
+def _secondary(value: Mapping[str, Any]) -> list[str]:
+    """Return the names of the other scores that an arm's value holds."""
+    numbers = [k for k, v in value.items() if isinstance(v, int | float)]
+    return [k for k in numbers if k not in NOT_SECONDARY | {value["measure"]["key"]}]
 
 
 def _control(outcome: Outcome, interval: Interval, opponent: str) -> dict[str, Any]:
@@ -175,7 +187,12 @@ def _control(outcome: Outcome, interval: Interval, opponent: str) -> dict[str, A
 
 
 def per_class(values: StudyValues, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the treatment's effect class by class, with Holm over the classes."""
+    """Return the treatment's effect class by class, with Holm over the classes.
+
+    Empty where images have no class of their own that was predicted.
+    """
+    if "counts" not in values.arms[BASELINE.name][0]:
+        return []
     baseline = np.array([v["per_class"] for v in values.arms[BASELINE.name]], dtype=float)
     treatment = np.array([v["per_class"] for v in values.arms[TREATMENT.name]], dtype=float)
     counts = values.arms[BASELINE.name][0]["counts"]
@@ -219,12 +236,12 @@ def equivalent(values: StudyValues, labelled: int) -> dict[str, Any]:
             "high": None,
             "curve": [],
         }
-    curve = {n: [1.0 - v["accuracy"] for v in seeds] for n, seeds in values.levels.items()}
-    curve[labelled] = [1.0 - v["accuracy"] for v in values.arms[BASELINE.name]]
+    curve = {n: [1.0 - v["score"] for v in seeds] for n, seeds in values.levels.items()}
+    curve[labelled] = [1.0 - v["score"] for v in values.arms[BASELINE.name]]
     if POSITIVE_CONTROL.name in values.arms:
         more = values.arms[POSITIVE_CONTROL.name]
-        curve[more[0]["real_per_class"]] = [1.0 - v["accuracy"] for v in more]
-    treated = [1.0 - v["accuracy"] for v in values.arms[TREATMENT.name]]
+        curve[more[0]["real_per_class"]] = [1.0 - v["score"] for v in more]
+    treated = [1.0 - v["score"] for v in values.arms[TREATMENT.name]]
     found = real_equivalent(sorted(curve.items()), treated, labelled)
     return {
         "assessed": found.worth is not None,
@@ -248,16 +265,14 @@ def grid(values: StudyValues, labelled: int, decided: float) -> list[dict[str, A
     """
     rows, family = [], []
     for (n, ratio), seeds in sorted(values.grid.items()):
-        baseline = accuracies(
-            values.levels[n] if n in values.levels else values.arms[BASELINE.name]
-        )
-        interval = paired_t(accuracies(seeds) - baseline)
+        baseline = scored(values.levels[n] if n in values.levels else values.arms[BASELINE.name])
+        interval = paired_t(scored(seeds) - baseline)
         rows.append(
             {
                 "per_class": n,
                 "ratio": ratio,
                 "baseline": 100.0 * float(baseline.mean()),
-                "treatment": 100.0 * float(accuracies(seeds).mean()),
+                "treatment": 100.0 * float(scored(seeds).mean()),
                 **in_points(interval),
                 "decides": n == labelled and ratio == decided,
             }
@@ -278,11 +293,17 @@ def tuning(values: StudyValues, config: StudyConfig) -> dict[str, Any] | None:
     tried = "; ".join(f"{name} {', '.join(map(str, v))}" for name, v in axes.items() if v)
     chosen = ", ".join(f"{name} {value}" for name, value in found["chosen"].items())
     text = (
-        f"{chosen}: the best of {len(found['candidates'])} combinations ({tried}) by accuracy on "
+        f"{chosen}: the best of {len(found['candidates'])} combinations ({tried}) by {metric_of(values)} on "
         f"{found['validation_images']} validation images taken out of the labelled ones, over "
         f"{plan.pilot_seeds} pilot draw{'s' if plan.pilot_seeds > 1 else ''}"
     )
     return {**found, "text": text}
+
+
+def metric_of(values: StudyValues) -> str:
+    """Return what is compared, higher being better: "accuracy", "mIoU", "1 - NME" …"""
+    points = str(values.arms[BASELINE.name][0]["measure"]["points"])
+    return points.removeprefix("100 ").removeprefix("(").removesuffix(")")
 
 
 def distribution(values: StudyValues) -> list[dict[str, Any]]:

@@ -175,14 +175,10 @@ def resolve(
     """Return the complete configuration, every generator with the common budget.
 
     Raises:
-        UsageError: for fewer than two generators, a name, a budget or a number that cannot be used.
+        UsageError: for no generator, a name, a budget or a number that cannot be used.
     """
-    if len(generators) < 2:
-        raise UsageError(
-            "a comparison needs at least 2 generators",
-            ", ".join(generators) or "none",
-            "name another one (augmint list recipes)",
-        )
+    if not generators:
+        raise UsageError("a comparison has generators", "none", "name one (augmint list recipes)")
     for name in generators:
         if not _NAME.fullmatch(name):
             raise UsageError(

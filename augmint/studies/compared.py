@@ -138,7 +138,7 @@ def assemble(
     split, network = results[plan.split.name].value, config.measures.task.network
     report: dict[str, Any] = {
         "title": Path(config.data).name or config.data,
-        "headline": f"{len(config.generators)} generators on the same images",
+        "headline": _headline(len(config.generators)),
         "baseline": config.baseline,
         "generators": list(config.generators),
         "seeds": seeds,
@@ -173,6 +173,10 @@ def assemble(
     report["sentence"] = _sentence(report)
     report["warnings"] = _warnings(report)
     return report
+
+
+def _headline(generators: int) -> str:
+    return "one generator" if generators == 1 else f"{generators} generators on the same images"
 
 
 Values = dict[str, list[dict[str, Any]]]

@@ -38,8 +38,9 @@ from augmint.studies.materials import real_source
 from augmint.studies.probing import divergence_bound, linear_probe
 from augmint.studies.rows import Rows
 from augmint.studies.stages import read_result
-from augmint.studies.steps import TASK, Inputs, Value, training_images
+from augmint.studies.steps import Inputs, Value, training_images
 from augmint.tasks.base import RealRows, Source, TaskConfig
+from augmint.tasks.classification import ClassificationTask
 from augmint.tasks.trained import TrainedTask
 from augmint.training.config import GanConfig
 
@@ -105,7 +106,7 @@ def judge(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> Valu
     trained = _learn(config, table, [real_source(table, own)], "judge")
     trained.save(folder / "judge.safetensors")
     np.save(folder / "rows.npy", own)
-    scores = TASK.score(trained, RealRows.of(table, rows.test))
+    scores = ClassificationTask().score(trained, RealRows.of(table, rows.test))
     return {
         "digest": trained.digest,
         "trained_on": len(own),
@@ -122,7 +123,7 @@ def reference(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> 
     how, real = config.measures, RealRows.of(table, rows.test)
     network = TrainedTask.load(inputs["judge"] / "judge.safetensors", config.device)
     learner = _learn(config, table, [real_source(table, rows.train)], "learner")
-    numbers = {"learnt": TASK.score(learner, real).accuracy}
+    numbers = {"learnt": ClassificationTask().score(learner, real).accuracy}
     probabilities = network.probabilities(real.images)
     numbers["divergence"] = divergence_bound(probabilities, real.values[ASPECT]).bound
     numbers |= _diversity(how, real.images, real.values[ASPECT], config.seed)
@@ -330,7 +331,7 @@ def _learnt(of: _Measured) -> Found:
     source = Source(minted.images, minted.values, minted.ids, origin="minted")
     as_judge = JudgeConfig(of.how, of.config.drawn, of.config.device)
     learner = _learn(as_judge, of.table, [source], "learner")
-    yield "learnt", TASK.score(learner, of.real).accuracy
+    yield "learnt", ClassificationTask().score(learner, of.real).accuracy
     of.protocols["learnt"] = (
         f"{split_spec(of.how.task.network, 'architecture')[0]}, {of.how.task.steps} steps on {len(minted)} generated images, "
         f"policy {of.how.policy}; {len(of.real)} real test images"
@@ -387,7 +388,9 @@ def _opened(inputs: Inputs) -> tuple[Table, Rows]:
 
 def _learn(config: JudgeConfig, table: Table, sources: list[Source], purpose: str) -> TrainedTask:
     how, seed = config.measures, derive(config.seed, f"compare.{purpose}")
-    return TASK.train(how.task, table.schema, table.shape, sources, how.policy, seed, config.device)
+    return ClassificationTask().train(
+        how.task, table.schema, table.shape, sources, how.policy, seed, config.device
+    )
 
 
 def drawn_evenly(sampler: Sampler, schema: Schema, per_class: int, seed: int) -> Minted:

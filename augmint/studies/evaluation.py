@@ -25,6 +25,7 @@ from augmint.core.runs import provenance, write_atomic
 from augmint.core.storage import storage
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds
+from augmint.data.table import LABEL
 from augmint.metrics.base import Protocol
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
@@ -35,9 +36,10 @@ from augmint.studies.judging import Judge, cross_fitted
 from augmint.studies.materials import real_source
 from augmint.studies.report.render import render_evaluation, to_json
 from augmint.studies.rows import HELD_OUT
-from augmint.studies.steps import TASK, copying_row
+from augmint.studies.steps import copying_row
 from augmint.studies.study import parse_size
 from augmint.tasks.base import RealRows, TaskConfig
+from augmint.tasks.classification import ClassificationTask
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, IntArray
@@ -279,7 +281,7 @@ def _judged(
     def judges() -> Iterator[Judge]:
         for i, (fit, held) in enumerate(folds(real.labels(), pair.rows, 2, options.seed)):
             sources = [real_source(real, fit)]
-            network = TASK.train(
+            network = ClassificationTask().train(
                 config, real.schema, real.shape, sources, "affine", options.seed + i, device
             )
             rest = RealRows.of(real, held)
@@ -287,7 +289,7 @@ def _judged(
             next(done)
 
     split = "real, cross-fitted halves"
-    truth, distribution = cross_fitted(judges(), images, pair.labels, split, options.seed)
+    truth, distribution = cross_fitted(judges(), images, {LABEL: pair.labels}, split, options.seed)
     return {"judge": "cross-fitted on halves of the real images", **truth}, distribution
 
 

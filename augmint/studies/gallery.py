@@ -21,10 +21,11 @@ from augmint.minting.curation import ClassCount, CurationConfig
 from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
 from augmint.studies.checkpoints import bundle_at
-from augmint.studies.materials import load_minted
+from augmint.studies.materials import load_minted, strata_of
 from augmint.tasks.trained import TrainedTask
 
 if TYPE_CHECKING:
+    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, IntArray
     from augmint.minting.curation import Minted
     from augmint.studies.graph import Graph, Plan
@@ -37,21 +38,27 @@ ACROSS = 12
 ROWS = 12
 """Classes shown, at most."""
 
+SINGLE = 4
+"""Rows of pictures of a set without classes."""
+
 
 def publish(
     out: Path, plan: Plan, graph: Graph, results: Mapping[str, StageResult], rows: Rows
 ) -> dict[str, bytes]:
     """Write bundle, minted images and pictures of the first repetition; return the pictures."""
     table = plan.table
+    aspect = table.schema[plan.config.task.aspect]
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
     minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], plan)
     curation = build(CurationConfig, mint.value["curation"]["curation"], "curation")
-    bundle = finished_bundle(
-        bundle_at(made.folder, mint.value["checkpoint"]["step"]),
-        mint.folder / "judge.safetensors",
-        np.ascontiguousarray(table.images[rows.train]),
-        np.ascontiguousarray(table.images[rows.held_out]),
-    )
+    bundle = bundle_at(made.folder, mint.value["checkpoint"]["step"])
+    if aspect.kind == "category":
+        bundle = finished_bundle(
+            bundle,
+            mint.folder / "judge.safetensors",
+            np.ascontiguousarray(table.images[rows.train]),
+            np.ascontiguousarray(table.images[rows.held_out]),
+        )
     bundle = replace(bundle, curation=curation)
     anew(out / "bundle", bundle.save)
     provenance = {
@@ -59,11 +66,14 @@ def publish(
         "parents": {"data": table.digest, "training_rows": len(rows.train)},
         "config": plan.config,
     }
-    anew(out / "minted", lambda to: write_minted(minted, to, table.schema, provenance))
-    labels = table.labels()
+    anew(out / "minted", lambda to: write_minted(minted, to, bundle.schema, provenance))
+    every = np.arange(len(minted))
+    told = table.values[aspect.name]
     pictures = {
-        "real": by_class(table.images, labels, rows.train),
-        "minted": by_class(minted.images, minted.values["label"], np.arange(len(minted))),
+        "real": by_class(table.images, table.strata(), rows.train, aspect, told),
+        "minted": by_class(
+            minted.images, strata_of(minted), every, aspect, minted.values[aspect.name]
+        ),
         "pairs": neighbours(minted.images, np.ascontiguousarray(table.images[rows.train])),
         "progress": (made.folder / "progress.png").read_bytes(),
     }
@@ -87,8 +97,8 @@ def anew(folder: Path, write: Callable[[Path], Any]) -> None:
 
 def counted(minted: Minted, curation: Mapping[str, Any], plan: Plan) -> Minted:
     """Return minted images with the counts of their stage; removed copies count as rejected."""
-    names = list(getattr(plan.table.schema["label"], "classes", ()))
-    kept = np.bincount(minted.values["label"], minlength=len(names))
+    names = list(plan.table.strata_names())
+    kept = np.bincount(strata_of(minted), minlength=len(names))
     counts = []
     for c in curation["classes"]:
         left = int(kept[names.index(c["name"])])
@@ -127,14 +137,33 @@ def stored(judge: TrainedTask) -> StoredJudge:
     return StoredJudge(judge.config.network, shape, outputs, judge.network, told)
 
 
-def by_class(images: ByteArray, labels: IntArray, rows: IntArray) -> bytes:
-    """Return a grid with one row a class."""
-    chosen = []
-    for c in np.unique(labels[rows])[:ROWS]:
-        of_class = rows[labels[rows] == c][:ACROSS]
-        chosen.append(np.resize(of_class, ACROSS))
-    picked = np.asarray(images)[np.concatenate(chosen)]
-    return png_bytes(grid(picked, ACROSS, scale=scale_of(images.shape[-1])))
+def by_class(
+    images: ByteArray,
+    labels: IntArray,
+    rows: IntArray,
+    aspect: Aspect | None = None,
+    values: np.ndarray | None = None,
+) -> bytes:
+    """Return a grid with one row a class, or some rows of a set without classes.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        labels: the class of each image.
+        rows: those that may be shown.
+        aspect: is drawn over the images, with its `values`; None draws nothing.
+        values: stored values, N rows.
+    """
+    chosen, found = [], np.unique(labels[rows])[:ROWS]
+    for c in found:
+        of_class = rows[labels[rows] == c][: ACROSS if len(found) > 1 else SINGLE * ACROSS]
+        chosen.append(np.resize(of_class, ACROSS * max(1, len(of_class) // ACROSS)))
+    order = np.concatenate(chosen)
+    picked, scale = np.asarray(images[order]), scale_of(images.shape[-1])
+    if aspect is not None and values is not None and aspect.kind != "category":
+        large = picked.repeat(scale, axis=2).repeat(scale, axis=3)
+        picked = np.stack([aspect.draw(i, v) for i, v in zip(large, values[order], strict=True)])
+        scale = 1
+    return png_bytes(grid(picked, ACROSS, scale=scale))
 
 
 def neighbours(minted: ByteArray, train: ByteArray, count: int = ACROSS) -> bytes:

@@ -16,7 +16,7 @@ from augmint.studies.foreign import digest_of, source_files
 from augmint.studies.rows import PILOT, SplitConfig, draw, labelled_per_class, seed_of
 from augmint.studies.stages import Stage, StageResult
 from augmint.studies.tuning import LAST, Combination
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.base import TaskConfig, task_of
 
 if TYPE_CHECKING:
     from augmint.data.table import Table
@@ -89,6 +89,8 @@ class Plan:
     def of(cls, config: StudyConfig, table: Table, dropped: Sequence[int], device: str) -> Plan:
         """Return the plan; arms whose data do not exist are left out, with the reason."""
         absent = {"learned", "translator"} | (set() if config.per_class else {"pool"})
+        if task_of(config.task).aspect(config.task, table.schema).kind != "category":
+            absent.add("unmoved")
         if config.long_tail is not None:
             absent.add("every-class")
         elif config.per_class is not None:
@@ -122,7 +124,7 @@ class Plan:
     @cached_property
     def labelled(self) -> int:
         """Labelled images of the smallest class in a repetition."""
-        return labelled_per_class(draw(self.table, self.split_config(0)), self.table.labels())
+        return labelled_per_class(draw(self.table, self.split_config(0)), self.table.strata())
 
     def split_config(self, of: Draw | int) -> SplitConfig:
         """Return the rows of a repetition, or of a part of it."""
@@ -154,8 +156,9 @@ class Plan:
 
     def judge(self, index: int) -> steps.TrainingConfig:
         """Return how judges are trained: our own small network, whatever the user's is."""
-        task = TaskConfig(steps=self.config.task.steps)
-        return self.training(index, task)
+        own, task = self.config.task, task_of(self.config.task)
+        fields = {"steps": own.steps, "kind": own.kind, "aspect": own.aspect}
+        return self.training(index, task.configured(fields))
 
     @cached_property
     def choice(self) -> Stage:

@@ -92,6 +92,8 @@ def told(found: CheckReport, names: Sequence[str], failure: AugmintError | None)
     channels, height, width = found.shape
     yield "title", single_line(found.source, 120)
     yield "plain", f"  {found.images} images, {channels} x {height} x {width}"
+    for sentence in found.recognised:
+        yield "quiet", f"  {single_line(sentence, 300)}"
     yield "title", "classes"
     for part, counts in found.class_counts.items():
         yield "plain", f"  {part}: {found.parts[part]} images"

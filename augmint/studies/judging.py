@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from augmint.core.streams import permutation
 from augmint.metrics.base import Measurement, extract, measure_features
 from augmint.metrics.labels import label_truth
 from augmint.tasks.base import RealRows
-from augmint.tasks.classification import ClassificationTask
 
 if TYPE_CHECKING:
-    from augmint.core.types import ByteArray, IntArray
+    import numpy.typing as npt
+
+    from augmint.core.types import ByteArray
     from augmint.tasks.trained import TrainedTask
 
 Value = dict[str, Any]
@@ -41,26 +43,52 @@ class Judge:
     compared: RealRows
 
 
+def claims_score(
+    network: TrainedTask, images: ByteArray, values: Mapping[str, npt.NDArray[Any]]
+) -> float:
+    """Return how far images carry what they claim, by a network; 1 is fully.
+
+    Of classes the share in which the claim is the network's first choice; of what is measured
+    1 - the mean error of the aspect.
+    """
+    claimed = values[network.aspect.name]
+    if network.aspect.kind == "category":
+        return label_truth(network.probabilities(images), claimed).agreement
+    return 1.0 - float(network.errors(images, claimed).mean())
+
+
 def cross_fitted(
-    judges: Iterable[Judge], images: ByteArray, labels: IntArray, split: str, seed: int
+    judges: Iterable[Judge],
+    images: ByteArray,
+    values: Mapping[str, npt.NDArray[Any]],
+    split: str,
+    seed: int,
 ) -> tuple[Value, list[Value]]:
-    """Return label truth by the judges' mean probabilities, and distances averaged over judges.
+    """Return label truth over all judges, and distances averaged over judges.
+
+    Of classes, truth is what the judges' mean probabilities say; of what is measured, the mean over
+    judges of `claims_score`.
 
     Args:
         judges: taken one by one, so that a generator may train them in turn.
         images: uint8 `(N, C, H, W)`, minted.
-        labels: what they claim, `(N,)`, as indices of the judges' classes.
+        values: what they claim to carry, aspect name to stored values.
         split: what the compared images are, as protocols state it.
         seed: of subsets.
     """
-    probabilities, accuracies, per_judge = [], [], []
+    said, own, per_judge = [], [], []
     for judge in judges:
-        accuracies.append(ClassificationTask().score(judge.network, judge.scored).accuracy)
-        probabilities.append(judge.network.probabilities(images))
-        per_judge.append(_distances(judge.network, judge.compared, images, split, seed))
+        network, real = judge.network, judge.scored
+        claimed = values[network.aspect.name]
+        own.append(claims_score(network, real.images, real.values))
+        classes = network.aspect.kind == "category"
+        found = network.probabilities if classes else partial(network.errors, values=claimed)
+        said.append(found(images))
+        per_judge.append(_distances(network, judge.compared, images, split, seed))
+    mean = np.mean(said, axis=0)
     truth = {
-        "value": label_truth(np.mean(probabilities, axis=0), labels).agreement,
-        "judge_accuracy": float(np.mean(accuracies)),
+        "value": label_truth(mean, claimed).agreement if classes else 1.0 - float(mean.mean()),
+        "judge_accuracy": float(np.mean(own)),
         "n": len(images),
     }
     return truth, [row for group in zip(*per_judge, strict=True) for row in _flat(group)]

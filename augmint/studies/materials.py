@@ -12,6 +12,7 @@ import torch
 
 from augmint.core.runs import load_tensors, save_tensors
 from augmint.core.streams import permutation
+from augmint.data.table import LABEL
 from augmint.metrics.planted import planted_copies
 from augmint.minting.curation import Minted
 from augmint.studies.arms import Arm
@@ -67,7 +68,7 @@ def evened(sources: list[Source]) -> list[Source]:
     Of C classes each has the share 1 / C of every batch, and within a class every image, real or
     minted, comes equally often: the share of part p in class c is `n_pc / (C · n_c)`.
     """
-    labels = [np.asarray(s.values["label"]) for s in sources]
+    labels = [strata_of(s) for s in sources]
     classes, totals = np.unique(np.concatenate(labels), return_counts=True)
     parts = []
     for c, total in zip(classes, totals, strict=True):
@@ -97,6 +98,12 @@ def evened_rows(labels: IntArray, rows: IntArray) -> IntArray:
     return np.concatenate(
         [np.resize(rows[labels[rows] == c], most) for c in np.unique(labels[rows])]
     )
+
+
+def strata_of(rows: Source | Minted) -> IntArray:
+    """Return the class of each row, as `Table.strata` has it: 0 for all where there is none."""
+    found = rows.values.get(LABEL)
+    return np.zeros(len(rows), np.int64) if found is None else np.asarray(found, np.int64)
 
 
 def describe(sources: list[Source], arm: Arm, even: bool = False) -> str:
@@ -179,9 +186,9 @@ def _copies(store: Store) -> Source:
 
 def _held_back(store: Store) -> Source:
     """As many held-back real images of each class as were minted, or all there are."""
-    wanted = np.bincount(_minted(store, "curated").values["label"])
+    wanted = np.bincount(strata_of(_minted(store, "curated")))
     pool = store.rows.pool[permutation(store.seed, "study.more-real", len(store.rows.pool))]
-    labels = store.table.labels()[pool]
+    labels = store.table.strata()[pool]
     chosen = [pool[labels == c][:n] for c, n in enumerate(wanted)]
     return real_source(store.table, np.sort(np.concatenate(chosen)))
 

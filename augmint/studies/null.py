@@ -16,7 +16,7 @@ import numpy as np
 
 from augmint.core.errors import UsageError
 from augmint.core.streams import permutation, stream
-from augmint.studies.statistics import paired_t
+from augmint.studies.statistics import accuracy_error, paired_t
 from augmint.studies.verdict import decide, default_delta
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def measure_null(config: NullConfig | None = None) -> dict[str, Any]:
     counts = dict.fromkeys(("helps", "hurts", "no practical difference", "inconclusive"), 0)
     differences = accuracies[:, :, 1] - accuracies[:, :, 0]
     for study, row in zip(accuracies, differences, strict=True):
-        delta = default_delta(float(study[:, 0].mean()), config.test)
+        delta = default_delta(accuracy_error(float(study[:, 0].mean()), config.test))
         counts[decide(paired_t(row), delta).verdict] += 1
     false = counts["helps"] + counts["hurts"]
     low, high = clopper_pearson(false, config.studies)

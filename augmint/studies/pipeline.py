@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augmint.augmentation.base import check_fits
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
-from augmint.core.errors import AugmintError, DataError, UsageError, visible
+from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError, visible
 from augmint.core.machine import resolve_device, single_thread
 from augmint.core.registry import AUGMENTERS
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, blocking, check, training_rows_without
 from augmint.data.ingest import ingest
+from augmint.data.table import LABEL
 from augmint.studies import assemble, gallery, steps
 from augmint.studies.graph import Graph, Plan
 from augmint.studies.report.render import write_report
@@ -40,8 +42,9 @@ from augmint.studies.tail import tail_rows
 from augmint.studies.tracked import show_study
 from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.studies.verdict import Setting
+from augmint.tasks.base import task_of
 from augmint.tasks.trained import build_network
-from augmint.training.compatibility import check_compatible
+from augmint.training.compatibility import carried, check_compatible
 from augmint.training.gan import train_gan
 from augmint.training.trackers import require_trackers
 
@@ -62,14 +65,21 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
     with lock_folder(out):
         sweep(out, out / "stages" / "tables")
         earlier = _claim(out, config)
-        table = ingest(config.data, out / "stages" / "tables", size=config.size, workers=workers)
+        table = ingest(
+            config.data,
+            out / "stages" / "tables",
+            format=config.format,
+            size=config.size,
+            workers=workers,
+        )
+        config = fitted_to(config, table)
         _validate(config, table)
         same_data(out, config.data, table)
         found = check(table)
         dropped = _dropped(found, table, config)
         plan = Plan.of(config, table, dropped, device)
         rows = draw(table, plan.split_config(0))
-        labelled = labelled_per_class(rows, table.labels())
+        labelled = labelled_per_class(rows, table.strata())
         indices = _deciding(earlier, config.seeds)
         graph = Graph.of(plan, indices, labelled)
         run = _Runner(out / "stages", workers, options)
@@ -183,11 +193,53 @@ def _validate(config: StudyConfig, table: Table) -> None:
                 name,
                 "take it out of policy.candidates (trivial-augment changes as much)",
             )
-    width = table.schema[config.task.aspect].width
-    if width < 2:
-        raise UsageError("a study needs at least 2 classes", width, "add images of another class")
-    build_network(config.task, table.shape, width)
+    aspect = table.schema[config.task.aspect]
+    if aspect.kind == "category" and aspect.width < 2:
+        raise UsageError(
+            "a study needs at least 2 classes", aspect.width, "add images of another class"
+        )
+    if config.long_tail is not None and LABEL not in table.schema:
+        raise UsageError(
+            "a long tail is one of classes", f"none in {config.data}", "leave long_tail out"
+        )
+    task = task_of(config.task)
+    for name in config.policy.candidates:
+        task.check(config.task, aspect, name)
+    build_network(config.task, table.shape, aspect.width, flat=aspect.flat)
     check_compatible(config.generator, table.schema, table.shape)
+    if aspect.name not in (asked := carried(config.generator, table.schema)):
+        raise IncompatibleError(
+            f"minted images must carry {aspect.name}, which the task predicts",
+            f"{', '.join(a.name for a in asked) or 'nothing'} is carried",
+            f"add {aspect.name} to generator.carries, or leave that out",
+        )
+
+
+def fitted_to(config: StudyConfig, table: Table) -> StudyConfig:
+    """Return the study with the aspect it predicts named, and only policies that can move it.
+
+    Raises:
+        IncompatibleError, UsageError: if the set holds nothing that the task predicts.
+    """
+    task = task_of(config.task)
+    aspect = task.aspect(config.task, table.schema)
+    fitting, refused = [], []
+    for name in config.policy.candidates:
+        try:
+            check_fits(AUGMENTERS.create(name), aspect)
+            fitting.append(name)
+        except IncompatibleError as error:
+            refused.append(f"{name} ({error.rule})")
+    if refused:
+        _tell(f"policies left out: {', '.join(refused)}")
+    search = dataclasses.replace(config.policy, candidates=tuple(fitting))
+    own = dataclasses.replace(config.task, aspect=aspect.name)
+    generator = config.generator
+    if generator.carries is None and len(table.schema) > 1:
+        # what nobody predicts is not asked for, the class excepted, by which images are counted
+        wanted = tuple(a.name for a in table.schema if a.name in (LABEL, aspect.name))
+        generator = dataclasses.replace(generator, carries=wanted)
+    return dataclasses.replace(config, task=own, policy=search, generator=generator)
 
 
 def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> list[int]:
@@ -302,7 +354,7 @@ def _report(
     plan: Plan, values: StudyValues, rows: Rows, labelled: int, found: CheckReport
 ) -> dict[str, Any]:
     config, table = plan.config, plan.table
-    n_test, classes = len(rows.test), getattr(table.schema["label"], "classes", ())
+    n_test, classes = len(rows.test), table.strata_names()
     decision = assemble.primary(values, config.delta, n_test)
     size, counts = config.task.seen(table.shape), values.splits[0]["train_counts"]
     closed = config.scored_on == "held-back"
@@ -319,6 +371,7 @@ def _report(
         test_closed=closed,
         per_class=labelled if config.long_tail is None else max(counts),
         rarest=None if config.long_tail is None else labelled,
+        classes=LABEL in table.schema,
     )
     arms, controls = assemble.arm_table(values, decision.delta, config.long_tail is not None)
     seeds = len(values.mints)
@@ -339,6 +392,10 @@ def _report(
             assemble.mean_of(group)
             for group in zip(*(d["label_truth"] for d in values.diagnoses), strict=True)
         ],
+        "claims": {
+            "aspect": config.task.aspect,
+            "recognised": table.schema[config.task.aspect].kind == "category",
+        },
         "diversity": assemble.diversity(values),
         "copying": assemble.copying(values),
         "curation": assemble.curation(values),

@@ -115,14 +115,14 @@ def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
         others = [rows for name, rows in table.parts.items() if name in ("train", "all")]
         rest, taken = np.sort(np.concatenate(others)), table.parts["test"]
     else:
-        labels, share = table.labels(), config.test_share
+        labels, share = table.strata(), config.test_share
         rest, taken = stratified(labels, share, config.seed, "study.test", groups)
     rest = np.setdiff1d(rest, np.array(config.dropped, np.int64))
     if config.scored_on == "test":
         return rest, taken
     share = min(HELD_BACK, MOST_HELD_BACK / len(rest))
     of_rest = None if groups is None else groups[rest]
-    kept, scored = stratified(table.labels()[rest], share, config.seed, "study.held-back", of_rest)
+    kept, scored = stratified(table.strata()[rest], share, config.seed, "study.held-back", of_rest)
     return rest[kept], rest[scored]
 
 
@@ -133,7 +133,7 @@ def draw(table: Table, config: SplitConfig) -> Rows:
         UsageError: if a class has too few images, or none would be held back.
     """
     rows, seed = _drawn(table, config), seed_of(config.seed, config.index)
-    labels, train = table.labels(), rows.train
+    labels, train = table.strata(), rows.train
     if config.level < 1.0:
         n = max(1, round(config.level * labelled_per_class(rows, labels)))
         train = per_class(labels, train, n, seed, "study.level")[0]
@@ -147,7 +147,7 @@ def draw(table: Table, config: SplitConfig) -> Rows:
 
 def _drawn(table: Table, config: SplitConfig) -> Rows:
     allowed, test = test_rows(table, config)
-    labels, seed = table.labels(), seed_of(config.seed, config.index)
+    labels, seed = table.strata(), seed_of(config.seed, config.index)
     if config.per_class is None:
         groups = None if table.groups is None else table.groups[allowed]
         share = config.held_out_share

@@ -21,14 +21,14 @@ from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import ingest
 from augmint.data.splits import per_class
+from augmint.data.table import LABEL
 from augmint.minting.bundle import Bundle
-from augmint.minting.curation import lines_of, summary_of
+from augmint.minting.curation import class_names, lines_of, summary_of
 from augmint.minting.writer import SUMMARY, write_parts
-from augmint.studies.gallery import anew, scale_of, stored
+from augmint.studies.gallery import anew, by_class, scale_of, stored
 from augmint.studies.materials import real_source
 from augmint.studies.steps import (
     SAMPLES,
-    TASK,
     keep_sample,
     progress_picture,
     training_images,
@@ -36,6 +36,7 @@ from augmint.studies.steps import (
 from augmint.studies.study import as_overrides, differences, merge, parse_size
 from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.tasks.base import TaskConfig
+from augmint.tasks.classification import ClassificationTask
 from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining
 from augmint.training.trackers import Tracking, require_trackers
@@ -62,6 +63,7 @@ class TrainOptions:
     drop_duplicates: bool = False
     processes: int = 1
     track: Sequence[str] = ()
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class TrainConfig:
     """Everything that a trained generator depends on, besides the data and the code."""
 
     data: str
+    format: str | None = None
     per_class: int | None = None
     seed: int = 0
     size: tuple[int, int] | None = None
@@ -81,6 +84,7 @@ def resolve(data: str, options: TrainOptions) -> TrainConfig:
     fields: dict[str, Any] = {} if options.config is None else read_yaml(Path(options.config))
     said: dict[str, Any] = {
         "per_class": options.per_class,
+        "format": options.format,
         "seed": options.seed or None,
         "size": parse_size(options.size),
         "drop_duplicates": options.drop_duplicates or None,
@@ -104,7 +108,13 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
     with lock_folder(out):
         sweep(out, out / "tables")
         _claim(out / "config.yaml", plan)
-        table = ingest(plan.data, out / "tables", size=plan.size, workers=os.cpu_count() or 1)
+        table = ingest(
+            plan.data,
+            out / "tables",
+            format=plan.format,
+            size=plan.size,
+            workers=os.cpu_count() or 1,
+        )
         same_data(out, plan.data, table)
         rows = training_rows(table, plan)
         images = training_images(table, rows)
@@ -123,8 +133,9 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
             trained = training.run(on_sample=show, sample_interval=interval)
         keep_sample(out / "run", trained.step, training.sample())
         write_atomic(out / "progress.png", progress_picture(out / "run"))
-        judge = _judge(table, rows, seed, device)
-        bundle = Bundle.from_training(trained, images, stored(judge), missing=_UNCALIBRATED)
+        judge = stored(_judge(table, rows, seed, device)) if LABEL in table.schema else None
+        missing = _UNCALIBRATED if judge else _UNCALIBRATED | _NO_CLASSES
+        bundle = Bundle.from_training(trained, images, judge, missing=missing)
         folder = out / "bundle"
         anew(folder, bundle.save)
         write_atomic(out / "samples.png", _samples(bundle, seed, device))
@@ -157,6 +168,9 @@ def _claim(path: Path, config: TrainConfig) -> None:
 _UNCALIBRATED = {"features": "no images were held out to calibrate the copy check"}
 
 
+_NO_CLASSES = {"judge": "the data have no classes that a judge could see"}
+
+
 def training_rows(table: Table, options: TrainConfig) -> IntArray:
     """Return the rows a generator may see: the training part, less what leaks."""
     found = check(table, near=False)
@@ -166,27 +180,32 @@ def training_rows(table: Table, options: TrainConfig) -> IntArray:
         blocking(found)
         rows = table.parts.get("train", table.parts.get("all", np.arange(len(table))))
     if options.per_class is not None:
-        rows, _ = per_class(table.labels(), rows, options.per_class, options.seed, "study.train")
+        rows, _ = per_class(table.strata(), rows, options.per_class, options.seed, "study.train")
     return np.asarray(rows, dtype=np.int64)
 
 
 def _judge(table: Table, rows: IntArray, seed: int, device: str, steps: int = 1000) -> TrainedTask:
     config = TaskConfig(steps=steps)
     sources = [real_source(table, rows)]
-    return TASK.train(
+    return ClassificationTask().train(
         config, table.schema, table.shape, sources, "affine", derive(seed, "judge"), device
     )
 
 
 def _samples(bundle: Bundle, seed: int, device: str, across: int = 12) -> bytes:
-    classes = len(getattr(bundle.schema["label"], "classes", ()))
-    labels = np.repeat(np.arange(min(classes, 12)), across)
+    """Return a picture of generated images, one row a class, with what they carry drawn on it."""
     import torch
 
-    images = bundle.sampler(device).sample(
-        {"label": torch.from_numpy(labels)}, np.arange(len(labels)), seed
-    )
-    return _grid(images, across)
+    classes = len(class_names(bundle.schema, bundle.curation.aspect))
+    labels = np.repeat(np.arange(min(classes, 12) if classes > 1 else 4), across)
+    ids, sampler = np.arange(len(labels)), bundle.sampler(device)
+    asked = {LABEL: torch.from_numpy(labels)} if LABEL in bundle.schema else {}
+    values = sampler.complete(asked, ids, seed)
+    drawn = [a for a in bundle.schema if a.kind != "category"][:1]
+    told = values[drawn[0].name].numpy() if drawn else None
+    every = np.zeros(len(ids), np.int64) if classes == 1 else labels
+    images = sampler.sample(values, ids, seed)
+    return by_class(images, every, ids, drawn[0] if drawn else None, told)
 
 
 def _grid(images: ByteArray, across: int = 8) -> bytes:
@@ -208,7 +227,7 @@ class MintOptions:
 def mint_bundle(bundle: Path, out: Path, options: MintOptions) -> dict[str, Any]:
     """Mint images of a bundle into a new folder and return the counts."""
     opened = Bundle.open(bundle)
-    classes = getattr(opened.schema[opened.curation.aspect], "classes", ())
+    classes = class_names(opened.schema, opened.curation.aspect)
     quotas = dict(options.quotas) or dict.fromkeys(classes, options.per_class)
     if not options.quotas and options.per_class < 1:
         raise UsageError(

@@ -26,13 +26,13 @@ from augmint.data.splits import folds
 from augmint.data.table import Table
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
-from augmint.metrics.labels import label_truth
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.minting.review import ByError, Review
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
 from augmint.studies.critics import save_players
-from augmint.studies.judging import Judge, cross_fitted
+from augmint.studies.judging import Judge, claims_score, cross_fitted
 from augmint.studies.materials import (
     Store,
     describe,
@@ -42,13 +42,13 @@ from augmint.studies.materials import (
     real_source,
     save_minted,
     sources_of,
+    strata_of,
     subset,
 )
 from augmint.studies.rows import Rows, SplitConfig, class_counts, draw, labelled_per_class
 from augmint.studies.stages import read_result
 from augmint.studies.tuning import CheckpointRule, Combination
-from augmint.tasks.base import RealRows, Source, TaskConfig
-from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.base import RealRows, Source, TaskConfig, task_of
 from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining, TrainingImages
 
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 Inputs = dict[str, Path]
 Value = dict[str, Any]
 
-TASK = ClassificationTask()
-
 SAMPLES = 8
 """Pictures of the same latents over the training of a generator."""
 
@@ -77,14 +75,14 @@ def split(config: SplitConfig, inputs: Inputs, folder: Path, work: Path) -> Valu
     table = Table.open(inputs["table"])
     rows = draw(table, config)
     rows.save(folder / "rows.npz")
-    labels = table.labels()
+    labels = table.strata()
     return {
         "train": len(rows.train),
         "held_out": len(rows.held_out),
         "pool": len(rows.pool),
         "test": len(rows.test),
         "train_per_class": labelled_per_class(rows, labels),
-        "train_counts": class_counts(rows, labels, table.schema["label"].width).tolist(),
+        "train_counts": class_counts(rows, labels, len(table.strata_names())).tolist(),
     }
 
 
@@ -121,12 +119,13 @@ def policy(config: PolicyConfig, inputs: Inputs, folder: Path, work: Path) -> Va
     table, rows = _opened(inputs)
     scores = []
     for i, (fit, held) in enumerate(
-        folds(table.labels(), rows.train, config.folds, config.training.seed)
+        folds(table.strata(), rows.train, config.folds, config.training.seed)
     ):
         training = replace(config.training, seed=derive(config.training.seed, f"fold.{i}"))
         trained = _train(training, table, [real_source(table, fit)])
-        found = TASK.score(trained, RealRows.of(table, held))
-        scores.append(found.balanced_accuracy if training.long_tail else found.accuracy)
+        found = task_of(training.task).score(trained, RealRows.of(table, held))
+        even = getattr(found, "balanced_accuracy", None) if training.long_tail else None
+        scores.append(found.points / 100.0 if even is None else even)
     return {"policy": config.training.policy, "scores": scores}
 
 
@@ -193,7 +192,7 @@ def pilot(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
         held = store.rows.held_out
         one = replace(config, arm=arm.name)
         value[arm.name] = _train_and_score(one, store.table, held, sources, place)
-    value["difference"] = value[NULL.name]["accuracy"] - value[BASELINE.name]["accuracy"]
+    value["difference"] = value[NULL.name]["score"] - value[BASELINE.name]["score"]
     return value
 
 
@@ -222,7 +221,7 @@ def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path)
     """Train the conditional generator on the training images and keep it as a bundle."""
     table, rows = _opened(inputs)
     data = training_images(table, rows.train)
-    shown = training_images(table, evened_rows(table.labels(), rows.train)) if config.even else data
+    shown = training_images(table, evened_rows(table.strata(), rows.train)) if config.even else data
     training = GanTraining(
         config.gan, shown, table.schema, config.seed, work / "gan", config.device
     )
@@ -318,8 +317,15 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     device = config.training.device
     step, kids = checkpoint_of(rule, inputs["generator"], judge, real, config.seed, device)
     sampler = bundle_at(inputs["generator"], step).sampler(device)
-    quotas = quotas_of(class_counts(rows, table.labels(), table.schema["label"].width), config)
-    minted = mint(sampler, judge, table.schema, quotas, curation, config.seed, False)
+    width = len(table.strata_names())
+    quotas = quotas_of(class_counts(rows, table.strata(), width), config)
+    told: Value = {"limit": None}
+    review: TrainedTask | Review = judge
+    if judge.aspect.kind != "category":
+        review = bounded(judge, RealRows.of(table, rows.held_out), curation.quantile)
+        told["limit"] = review.limit
+    schema = sampler.context.schema
+    minted = mint(sampler, review, schema, quotas, curation, config.seed, False)
     report = assess(
         table.images[rows.train],
         table.images[rows.held_out],
@@ -330,19 +336,26 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     kept = np.setdiff1d(np.arange(len(minted)), np.array(report.flagged, np.int64))
     save_minted(subset(minted, kept), folder / "curated")
     if config.raw:
-        raw = mint(sampler, None, table.schema, quotas, curation, config.seed, False)
+        raw = mint(sampler, None, schema, quotas, curation, config.seed, False)
         save_minted(raw, folder / "raw")
     counts = minted.summary()
     counts["accepted"] = len(kept)
     counts["rejected"]["copy"] = len(report.flagged)
     counts["threshold"] = curation.threshold
-    width = table.schema["label"].width
     return {
+        **told,
         "curation": counts,
         "copying": copying_row(report),
         "checkpoint": {"rule": rule, "step": step, "kid": kids},
-        "accepted_by_class": np.bincount(minted.values["label"][kept], minlength=width).tolist(),
+        "accepted_by_class": np.bincount(strata_of(minted)[kept], minlength=width).tolist(),
     }
+
+
+def bounded(judge: TrainedTask, real: RealRows, quantile: float) -> ByError:
+    """Return a judge that lets pass what errs no more than on a share of real images."""
+    aspect = judge.aspect.name
+    errors = judge.errors(real.images, real.values[aspect])
+    return ByError(judge, aspect, float(np.quantile(errors, quantile)))
 
 
 def quotas_of(counts: IntArray, config: MintConfig) -> dict[int, int]:
@@ -384,19 +397,19 @@ class TuneConfig:
 
 
 def tune(config: TuneConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
-    """Choose the combination with the best mean validation accuracy; the first of equals."""
+    """Choose the combination with the best mean validation score; the first of equals."""
     rows = []
     for trial in config.tried:
         found = [
             read_result(inputs[f"tuning-arm-{trial.label}-pilot{p}"])
             for p in range(config.pilot_seeds)
         ]
-        scores = [float(result.value["accuracy"]) for result in found]
+        scores = [float(result.value["score"]) for result in found]
         rows.append({**to_plain(trial), "mean": float(np.mean(scores)), "scores": scores})
     best = max(rows, key=lambda row: row["mean"])
-    counts = found[0].value["counts"]
+    images = int(found[0].value["n"])
     chosen = {name: best[name] for name in ("ratio", "threshold", "checkpoint")}
-    return {"chosen": chosen, "candidates": rows, "validation_images": sum(counts)}
+    return {"chosen": chosen, "candidates": rows, "validation_images": images}
 
 
 @dataclass(frozen=True)
@@ -419,13 +432,12 @@ def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path)
     table, rows = _opened(inputs)
     config = replace(config, training=_chosen(config.training, inputs))
     minted = load_minted(inputs["mint"] / "curated")
-    labels = table.labels()
     truth, found = _cross_fitted(config, table, rows, minted)
     audited = [_audited(config, table, rows, minted)] if len(rows.pool) else []
     diversity = {}
     for name, images, of in (
-        ("minted", minted.images, minted.values["label"]),
-        ("real", table.images[rows.train], labels[rows.train]),
+        ("minted", minted.images, strata_of(minted)),
+        ("real", table.images[rows.train], table.strata()[rows.train]),
     ):
         diversity[name] = pairwise_diversity(np.asarray(images), of, config.pairs, config.seed)
     return {
@@ -443,17 +455,17 @@ def _cross_fitted(
     tail = config.training.long_tail
 
     def judges() -> Iterator[Judge]:
-        for i, (fit, held) in enumerate(folds(table.labels(), rows.train, 2, config.seed)):
+        for i, (fit, held) in enumerate(folds(table.strata(), rows.train, 2, config.seed)):
             training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
             scored = RealRows.of(table, held)
             # the halves have other shares of the classes than what was minted for rare ones
-            alike = _alike(table.labels(), rows.held_out, minted) if tail else held
+            alike = _alike(table.strata(), rows.held_out, minted) if tail else held
             yield Judge(_judge(training, table, fit), scored, RealRows.of(table, alike))
 
     truth, found = cross_fitted(
         judges(),
         minted.images,
-        minted.values["label"],
+        minted.values,
         "held out, classes as in the minted images" if tail else "train, cross-fitted halves",
         config.seed,
     )
@@ -464,7 +476,7 @@ def _cross_fitted(
 
 def _alike(labels: IntArray, rows: IntArray, minted: Minted) -> IntArray:
     """Return as many of the rows as can have the minted images' shares of the classes."""
-    wanted = np.bincount(minted.values["label"], minlength=int(labels.max()) + 1)
+    wanted = np.bincount(strata_of(minted), minlength=int(labels.max()) + 1)
     there = np.bincount(labels[rows], minlength=len(wanted))
     scale = min(1.0, float((there[wanted > 0] / wanted[wanted > 0]).min()))
     kept = [rows[labels[rows] == c][: round(scale * n)] for c, n in enumerate(wanted)]
@@ -476,11 +488,11 @@ def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) 
     seed = derive(config.seed, "audit")
     fit = rows.pool[permutation(seed, "audit.rows", len(rows.pool))[:AUDIT_LIMIT]]
     judge = _train(replace(config.training, seed=seed), table, [real_source(table, np.sort(fit))])
-    agreement = label_truth(judge.probabilities(minted.images), minted.values["label"])
+    task = task_of(config.training.task)
     return {
         "judge": f"trained on {len(fit)} held-back real images",
-        "value": agreement.agreement,
-        "judge_accuracy": TASK.score(judge, RealRows.of(table, rows.held_out)).accuracy,
+        "value": claims_score(judge, minted.images, minted.values),
+        "judge_accuracy": task.score(judge, RealRows.of(table, rows.held_out)).points / 100.0,
         "n": len(minted),
     }
 
@@ -495,7 +507,7 @@ def _store(inputs: Inputs, seed: int) -> Store:
 
 
 def _classes(table: Table, rows: IntArray) -> list[int]:
-    return [int(c) for c in np.unique(table.labels()[rows])]
+    return [int(c) for c in np.unique(table.strata()[rows])]
 
 
 def tuned(inputs: Inputs) -> Value:
@@ -518,7 +530,7 @@ def _chosen(training: TrainingConfig, inputs: Inputs) -> TrainingConfig:
 def _train(
     config: TrainingConfig, table: Table, sources: list[Source], stream_name: str = ""
 ) -> TrainedTask:
-    return TASK.train(
+    return task_of(config.task).train(
         config.task,
         table.schema,
         table.shape,
@@ -539,13 +551,17 @@ def _train_and_score(
     start = time.perf_counter()
     trained = _train(training, table, sources, arm.stream)
     seconds = time.perf_counter() - start
-    scores = TASK.score(trained, RealRows.of(table, test))
-    np.save(folder / "correct.npy", scores.correct)
+    scores = task_of(training.task).score(trained, RealRows.of(table, test))
+    np.save(folder / "per_image.npy", scores.per_image)
     shown = training.task.steps * training.task.batch
     real = sum(len(s) for s in sources if s.origin == "real")
     real_share = sum(s.share for s in sources if s.origin == "real")
     return {
         **{k: v for k, v in scores.plain().items() if k not in ("correct", "classes")},
+        "score": scores.points / 100.0,
+        "spread": float(scores.per_image.std()),
+        "measure": to_plain(scores.measure),
+        "n": len(scores.per_image),
         "views": shown * real_share / real if real else 0.0,
         "images_shown": shown,
         "seconds": seconds,

@@ -15,6 +15,7 @@ from typing import Any
 from augmint.augmentation.policies import CLASSIC_POLICIES
 from augmint.core.config import build, read_yaml, to_plain, with_overrides
 from augmint.core.errors import UsageError, nearest
+from augmint.core.registry import ASPECTS, CONDITIONING, TASKS
 from augmint.minting.curation import CurationConfig
 from augmint.studies.arms import ARMS, BALANCED, BASELINE, TREATMENT, ScoredOn
 from augmint.studies.tuning import CheckpointRule, TuningConfig
@@ -57,6 +58,7 @@ class StudyConfig:
 
     Args:
         data: where the images are.
+        format: how they are read, a name or `{name: …}` with its fields; None: as recognised.
         arms: names of `ARMS`; `classic` and `minted` always among them.
         seeds: J repetitions; each redraws training subset, initialisation, order, augmentation,
             generator training and sampling together.
@@ -82,6 +84,7 @@ class StudyConfig:
     """
 
     data: str
+    format: str | None = None
     arms: tuple[str, ...] = _DEFAULT_ARMS
     seeds: int = 3
     per_class: int | None = None
@@ -212,9 +215,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 BUILT_IN: dict[str, dict[str, Any]] = {
     "digits": {"per_class": 10},
     "toy": {"per_class": 40},
+    "toy-faces": {"per_class": 40},
+    "toy-eyes": {"per_class": 200},
 }
 """What a built-in set adds to a preset: few labels, which is the case augmint is for."""
 
+
+ANNOTATED: dict[str, Any] = {"conditioning": "vac-var"}
+"""What a task changes in a preset's generator where it predicts more than a class."""
 
 LONG_TAIL: dict[str, Any] = {"levels": [], "ratios": [], "tuning": {"ratios": []}}
 """What a long tail changes in a preset, besides adding the arm that balances the classes."""
@@ -225,8 +233,10 @@ class ProveOptions:
     """What a caller may say; everything not said comes from the preset."""
 
     preset: str = "quick"
+    task: str | None = None
     per_class: int | None = None
     seeds: int | None = None
+    format: str | None = None
     delta: float | None = None
     scored_on: str | None = None
     long_tail: float | None = None
@@ -257,6 +267,8 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
         )
     fields = merge(PRESETS[options.preset], BUILT_IN.get(data, {}))
     from_file = {} if options.config is None else read_yaml(Path(options.config))
+    asked = options.task or _setting(options, "task.kind")
+    fields = merge(fields, _of_task(asked, from_file))
     if _tailed(options, from_file):
         arms = [a for a in fields.get("arms", _DEFAULT_ARMS) if a != BALANCED.name]
         fields = merge(fields, LONG_TAIL)
@@ -265,6 +277,7 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     said: dict[str, Any] = {
         "per_class": options.per_class,
         "seeds": options.seeds,
+        "format": options.format,
         "delta": options.delta,
         "scored_on": options.scored_on,
         "long_tail": options.long_tail,
@@ -280,21 +293,55 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     fields["data"] = data
     complete = build(StudyConfig, fields, where="study")
     # over the complete fields, so that one field of a variant given by name can be set alone
-    overridden = with_overrides(to_plain(complete), as_overrides(options.settings))
+    rest = [s for s in as_overrides(options.settings) if not s.startswith("task.kind=")]
+    overridden = with_overrides(to_plain(complete), rest)
     config = build(StudyConfig, overridden, where="study")
     model, weights = _absolute(config.task.model), _absolute(config.task.weights)
     task = dataclasses.replace(config.task, model=model, weights=weights)
     return dataclasses.replace(config, task=task)
 
 
+def _of_task(name: str | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task adds to a preset: its network, and a generator that carries its aspect.
+
+    Args:
+        name: of a task or the beginning of one ("segment"), or None.
+        from_file: a file's fields, which may name it.
+    """
+    task = from_file.get("task")
+    found = name or (task.get("kind") if isinstance(task, Mapping) else None)
+    if found is None:
+        return {}
+    known = [n for n in TASKS.names() if n.startswith(found)]
+    if found not in known and len(known) != 1:
+        raise UsageError("a task is a registered one", found, nearest(found, TASKS.names()))
+    kind = found if found in known else known[0]
+    task = TASKS.get(kind)
+    own: dict[str, Any] = {"task": {**task.defaults, "kind": kind}}
+    if task.kinds & CONDITIONING.create(GanConfig().conditioning).kinds:
+        return own  # the preset's generator carries it
+    # values between those of two images exist for points and numbers, not for masks and maps
+    flat = all(ASPECTS.get(k).flat for k in task.kinds)
+    mixed = {"fake_aspects": "mixed"} if flat else {}
+    return own | {"generator": {**ANNOTATED, **mixed}}
+
+
 def _tailed(options: ProveOptions, from_file: Mapping[str, Any]) -> bool:
     """Whether a long tail is asked for, anywhere."""
-    said = {"long_tail": from_file.get("long_tail")}
+    said = _setting(options, "long_tail")
+    if said is None:
+        return options.long_tail is not None or from_file.get("long_tail") is not None
+    return options.long_tail is not None or said not in ("null", "None", "none", "")
+
+
+def _setting(options: ProveOptions, name: str) -> str | None:
+    """Return what the last setting of a field says, as it is written; None where there is none."""
+    found = None
     for setting in as_overrides(options.settings):
-        name, _, value = setting.partition("=")
-        if name == "long_tail":
-            said["long_tail"] = None if value in ("null", "None", "none", "") else value
-    return options.long_tail is not None or said["long_tail"] is not None
+        field_name, _, value = setting.partition("=")
+        if field_name == name:
+            found = value.strip('"')
+    return found
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from augmint.core.errors import UsageError
-from augmint.studies.statistics import Interval, accuracy_error, holm, seeds_to_settle
+from augmint.studies.statistics import Interval, holm, seeds_to_settle
 
 Verdict = Literal["helps", "hurts", "no practical difference", "inconclusive"]
 Role = Literal["arm", "negative control", "positive control"]
 
 SMALLEST_DELTA = 0.005
-"""Half a point of accuracy: the least effect that a study calls interesting by default."""
+"""Half a point: the least effect that a study calls interesting by default."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Decision:
     settled_by: int | None = None
 
 
-def default_delta(accuracy: float, n_test: int) -> float:
-    """Return the larger of half a point and one standard error of the test set.
+def default_delta(error: float) -> float:
+    """Return the larger of half a point and one standard error of the score on the test set.
 
     Example:
-        >>> default_delta(0.9, 100), default_delta(0.9, 90_000)
+        >>> default_delta(0.03), default_delta(0.001)
         (0.03, 0.005)
     """
-    return max(SMALLEST_DELTA, accuracy_error(accuracy, n_test))
+    return max(SMALLEST_DELTA, error)
 
 
 def decide(interval: Interval, delta: float) -> Decision:
@@ -173,7 +173,9 @@ class Setting:
         data: name of the data set and of its test set ("digits, its own test split").
         test_images: how many real images decide.
         test_closed: they were held back from training, and the test set was not opened.
-        per_class: real training images a class; of the largest one, in a long tail.
+        per_class: real training images a class; of the largest one, in a long tail; in all, where
+            images have no class.
+        classes: images have classes.
         rarest: real training images of the smallest class of a long tail.
         treatment: what was added ("minted images").
         baseline: what it was compared with ("classic augmentation").
@@ -189,11 +191,15 @@ class Setting:
     baseline: str = "classic augmentation"
     test_closed: bool = False
     rarest: int | None = None
+    classes: bool = True
 
     @property
     def labelled(self) -> str:
-        """How many real images a class has, in words."""
-        return str(self.per_class) if self.rarest is None else f"{self.per_class} to {self.rarest}"
+        """How many real images there are, in words."""
+        if not self.classes:
+            return f"{self.per_class} real images"
+        number = self.per_class if self.rarest is None else f"{self.per_class} to {self.rarest}"
+        return f"{number} real images a class"
 
     @property
     def scored(self) -> str:
@@ -230,7 +236,7 @@ def sentence(decision: Decision, setting: Setting, measure: str = "accuracy") ->
     start = setting.treatment[:1].upper() + setting.treatment[1:]
     text = (
         f"{start} {_PREDICATES[decision.verdict]} {setting.network} ({setting.initialisation}, "
-        f"{width}x{height} px, {setting.labelled} real images a class)"
+        f"{width}x{height} px, {setting.labelled})"
         f"{_magnitude(decision)}: {measure} on {setting.scored} "
         f"changes by {_points(interval.mean)} points against {setting.baseline} "
         f"({interval.confidence:.0%} interval {_points(interval.low)} to {_points(interval.high)}, "

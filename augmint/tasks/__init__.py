@@ -4,16 +4,22 @@ The axis is `TASKS` (`augmint.core.registry`); the base is `base.Task`.
 
 | module | what it holds |
 |---|---|
-| `base` | `Task`, `TaskConfig`, `Source` (what is trained on), `RealRows` (what may be scored) |
-| `classification` | `classification`: one category, AdamW, one-cycle rate |
+| `base` | `Task`, `TaskConfig`, `Source` (what is trained on), `RealRows` (what may be scored), `Measure` |
+| `classification` | `classification`: one category |
+| `landmarks` | `landmarks`: named points; NME, PCK, failure rate, AUC |
+| `regression` | `regression`: a vector of numbers; MAE, R² |
+| `segmentation` | `segmentation`: the class of every pixel; mIoU, Dice, the nine measures |
+| `dense` | `dense`: numbers for every pixel; MAE |
+| `phase` | how all of them are trained: AdamW, one-cycle rate, the aspect's loss |
 | `sampling` | which rows step s trains on: exact shares, epochs of permutations, no history |
-| `trained` | `TrainedTask`: logits, probabilities, features of uint8 images; saved and loaded |
-| `scores` | `ClassificationScores`, `Diagnosis` |
+| `trained` | `TrainedTask`: predictions, probabilities, features of uint8 images; saved and loaded |
+| `scores` | `Scores` (points, per image), `ClassificationScores`, `Diagnosis`, `Errors` |
 | `user_model` | the user's own network, from `file.py:make_net` and safetensors weights |
 
-Scores decide, so `score` takes `RealRows` only; `diagnose` takes any images and gives a `Diagnosis`,
-which no verdict accepts. Importing `base` loads no torch.
+Scores decide, so `score` takes `RealRows` only; `diagnose` takes any images and explains, and no
+verdict accepts what it gives. A study reads `Scores.points` and `Scores.per_image` and so needs to
+know of no task. Importing a task loads no torch.
 
 To add a task: a frozen dataclass in a new module, decorated with `@TASKS.register("its-name")`,
-with `train` and `score`.
+that declares `kinds`, `role`, `measure` and `defaults`, and says how it scores (`_scores`).
 """

@@ -5,22 +5,48 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from augmint.core.errors import UsageError
-from augmint.core.registry import Spec
+from augmint.core.config import build
+from augmint.core.errors import IncompatibleError, UsageError
+from augmint.core.registry import ARCHITECTURES, AUGMENTERS, TASKS, Spec
+from augmint.networks.base import Role
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from augmint.aspects.base import Schema
+    from augmint.aspects.base import Aspect, Schema
     from augmint.core.types import ByteArray, IntArray, Shape
     from augmint.data.table import Table
-    from augmint.tasks.scores import ClassificationScores, Diagnosis
+    from augmint.tasks.scores import Diagnosis, Errors, Scores
     from augmint.tasks.trained import TrainedTask
 
 Origin = Literal["real", "minted"]
+DEFAULT_ASPECT = "label"
+"""The name in a configuration that stands for a set's only aspect of the task's kind."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a task's deciding score is called, and how it is read.
+
+    A study compares *points*: higher is better, 100 is a perfect network.
+
+    Args:
+        name: of the score, in a sentence ("accuracy of small-cnn").
+        key: of the raw number in `Scores.plain()`.
+        unit: of the raw number ("of the reference distance").
+        lower_is_better: of the raw number; never of points.
+        points: how points follow from the raw number ("100 (1 - NME)").
+    """
+
+    name: str
+    key: str
+    unit: str
+    lower_is_better: bool
+    points: str
 
 
 @dataclass(frozen=True)
@@ -28,17 +54,21 @@ class TaskConfig:
     """The network that is measured and how it is trained; the same for every arm of a study.
 
     Args:
-        network: one of our classifiers, by name or with fields; not read where `model` is given.
+        kind: of the task: what is predicted, and how it is scored.
+        network: one of ours, by name or with fields; not read where `model` is given. Other tasks
+            than classification have other defaults (`Task.configured`).
         model: the user's own network, "file.py:make_net".
         weights: a safetensors file of initial weights for the user's network.
         size: (height, width) that the network sees; images are resampled to it once, before
-            training (antialiased bilinear). None: as they are.
+            training (antialiased bilinear). None: as they are. Maps that it answers with are
+            resampled back (bilinear), losses and scores are taken at the stored size.
         steps: optimiser steps.
         batch: images a step.
         learning_rate: AdamW's rate at the peak of one cycle.
         weight_decay: AdamW's decoupled decay.
         precision: "bf16" runs the forward pass under autocast.
-        aspect: the aspect that is predicted.
+        aspect: the aspect that is predicted; "label" stands for the only one of the task's kind,
+            where none of that kind has this name.
     """
 
     network: Spec = "small-cnn"
@@ -51,6 +81,7 @@ class TaskConfig:
     weight_decay: float = 1e-2
     precision: Literal["fp32", "bf16"] = "fp32"
     aspect: str = "label"
+    kind: str = "classification"
 
     def __post_init__(self) -> None:
         for name, low in (("steps", 1), ("batch", 2)):
@@ -230,12 +261,83 @@ def check_sources(sources: Sequence[Source], schema: Schema, shape: Shape, aspec
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A network, an aspect, a loss and scores."""
+    """A network, an aspect, a loss and scores.
+
+    Members differ in what they declare and in how they score; training is one for all
+    (`tasks.phase`), by the aspect's own loss.
+    """
 
     kinds: ClassVar[frozenset[str]]
     """Kinds of aspect that it predicts."""
+    role: ClassVar[Role] = "classifier"
+    """What its network plays: a vector for each image (classifier), or maps of its size (mapper)."""
+    measure: ClassVar[Measure]
+    """The score that decides."""
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of `TaskConfig` where the task's own default differs from classification's."""
 
-    @abstractmethod
+    @classmethod
+    def configured(cls, fields: Mapping[str, Any] = MappingProxyType({})) -> TaskConfig:
+        """Return a configuration: the task's own defaults, the given fields laid over them.
+
+        Raises:
+            UsageError: for an unknown field, or a value that cannot be used.
+        """
+        return build(TaskConfig, {**cls.defaults, **fields}, where="task")
+
+    def aspect(self, config: TaskConfig, schema: Schema) -> Aspect:
+        """Return the aspect that a configuration means.
+
+        Raises:
+            IncompatibleError: if the one that it names is of another kind.
+            UsageError: if there is none, or "label" could mean several.
+        """
+        fitting = [a for kind in sorted(self.kinds) for a in schema.of_kind(kind)]
+        names = ", ".join(a.name for a in fitting) or "none"
+        named = [a for a in fitting if a.name == config.aspect]
+        if named or (config.aspect == DEFAULT_ASPECT and len(fitting) == 1):
+            return (named or fitting)[0]
+        kinds = " or ".join(sorted(self.kinds))
+        if config.aspect == DEFAULT_ASPECT and fitting:
+            raise UsageError(
+                f"the set has several aspects that are a {kinds}",
+                names,
+                f"name one: set task.aspect={fitting[0].name} (--set task.aspect={fitting[0].name})",
+            )
+        aspect = schema[config.aspect]
+        raise IncompatibleError(
+            f"this task predicts a {kinds}",
+            f"{aspect.name}, a {aspect.kind}",
+            f"name one of: {names} (--set task.aspect=NAME)",
+        )
+
+    def check(self, config: TaskConfig, aspect: Aspect, augmenter: Spec) -> None:
+        """Raise before anything is trained if network, aspect and augmenter do not fit.
+
+        Raises:
+            IncompatibleError: naming both parts, the reason and what would fit.
+            UsageError: for an unknown name or field.
+        """
+        from augmint.augmentation.base import check_fits
+
+        check_fits(AUGMENTERS.create(augmenter), aspect)
+        if config.model is not None:
+            return
+        architecture = ARCHITECTURES.create(config.network)
+        if config.precision == "bf16" and not architecture.bf16:
+            raise IncompatibleError(
+                f"{config.network} does not run in bf16",
+                config.precision,
+                "set task.precision=fp32 (--set task.precision=fp32)",
+            )
+        if getattr(architecture, "bounded", False) and not aspect.bounded:
+            raise IncompatibleError(
+                f"{config.network} answers within [-1, 1]",
+                f"{aspect.name}, a {aspect.kind} that is not encoded so",
+                "set its field bounded to false, or choose small-cnn "
+                "(--set task.network=small-cnn)",
+            )
+
     def train(
         self,
         config: TaskConfig,
@@ -248,6 +350,9 @@ class Task(ABC):
         stream_name: str = "",
     ) -> TrainedTask:
         """Train a fresh network; a pure function of its arguments.
+
+        An aspect that learns its scale from training rows, and does not have one yet, learns it
+        from the real sources (from all where none is real).
 
         Args:
             config: network, schedule, budget.
@@ -262,16 +367,117 @@ class Task(ABC):
 
         Raises:
             UsageError: for sources, an aspect or a network that cannot be used.
+            IncompatibleError: for parts that do not fit, an augmenter that may mirror an aspect
+                whose left and right are unknown among them.
         """
+        from dataclasses import replace
 
-    @abstractmethod
-    def score(self, trained: TrainedTask, real: RealRows) -> ClassificationScores:
+        from augmint.tasks.phase import train_network
+        from augmint.tasks.trained import build_network
+
+        aspect = self.aspect(config, schema)
+        config = replace(config, aspect=aspect.name)
+        self.check(config, aspect, augmenter)
+        check_sources(sources, schema, shape, config.aspect)
+        schema = fitted_schema(schema, aspect, sources)
+        network = build_network(config, shape, aspect.width, device, seed, flat=aspect.flat)
+        return train_network(
+            network.train(), config, schema, shape, sources, augmenter, seed, stream_name
+        )
+
+    def score(self, trained: TrainedTask, real: RealRows) -> Scores:
         """Return the scores that may decide.
 
         Raises:
-            UsageError: unless `real` is `RealRows`.
+            UsageError: unless `real` is `RealRows`, and each row holds some truth (`scorable`).
         """
+        return self._scores(trained, real.images, self.truth(trained, real))
+
+    def truth(self, trained: TrainedTask, real: RealRows) -> npt.NDArray[Any]:
+        """Return the stored values of the aspect that is scored; errors as `score`."""
+        if not isinstance(real, RealRows):
+            raise UsageError(
+                "scores are of real rows only",
+                type(real).__name__,
+                "pass RealRows; diagnose() takes minted images",
+            )
+        aspect = trained.aspect
+        values = stored(aspect, trained.shape, real.values[aspect.name])
+        there = self.scorable(aspect, values)
+        if not there.all():
+            raise UsageError(
+                f"every image that is scored has some of {aspect.name} labelled",
+                f"{int((~there).sum())} of {len(there)} without, the first is row "
+                f"{int(there.argmin())}",
+                "leave these rows out (Task.scorable tells them)",
+            )
+        return values
+
+    def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return which rows of stored values hold some truth to score against, `(N,)` booleans."""
+        import numpy as np
+
+        return np.ones(len(values), dtype=bool)
+
+    def diagnose(
+        self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
+    ) -> Diagnosis | Errors:
+        """Return what the network says of images that claim `values`; this never decides.
+
+        Minted images are welcome. By default the distribution of the aspect's error.
+        """
+        from augmint.tasks.scores import error_distribution
+
+        claimed = stored(trained.aspect, trained.shape, values)
+        return error_distribution(trained.errors(images, claimed))
 
     @abstractmethod
-    def diagnose(self, trained: TrainedTask, images: ByteArray, labels: IntArray) -> Diagnosis:
-        """Return what explains but never decides; minted images are welcome."""
+    def _scores(
+        self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
+    ) -> Scores: ...
+
+
+def task_of(config: TaskConfig) -> Task:
+    """Return the task that a configuration names.
+
+    Raises:
+        UsageError: if there is none of this name.
+    """
+    task: Task = TASKS.create(config.kind)
+    return task
+
+
+def stored(aspect: Aspect, shape: Shape, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return values in the aspect's stored type, checked, for images of `shape`.
+
+    Raises:
+        UsageError: for values of another shape.
+        DataError: for values out of range.
+    """
+    import numpy as np
+
+    wanted, dtype = aspect.storage(shape)
+    given = np.asarray(values, dtype=dtype)
+    if given.shape[1:] != wanted:
+        raise UsageError(
+            f"values of {aspect.name} have the shape {('N', *wanted)}",
+            str(given.shape),
+            "pass them in the aspect's stored form",
+        )
+    aspect.check(given)
+    return given
+
+
+def fitted_schema(schema: Schema, aspect: Aspect, sources: Sequence[Source]) -> Schema:
+    """Return the schema whose `aspect` knows its scale, from the real sources' values."""
+    import numpy as np
+
+    from augmint.aspects.base import Schema
+
+    # only what has a deviation learns one; a study that fitted it before all arms has the say
+    if getattr(aspect, "deviation", ()) is not None:
+        return schema
+    chosen = [s for s in sources if s.origin == "real"] or list(sources)
+    values = np.concatenate([np.asarray(s.values[aspect.name]) for s in chosen])
+    fitted = aspect.fitted(values)
+    return Schema(tuple(fitted if a.name == aspect.name else a for a in schema))

@@ -1,165 +1,25 @@
-"""Classification: AdamW with a one-cycle rate, batches of exact shares, one augmenter for all."""
+"""Classification: which of several classes an image shows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from augmint.core.errors import IncompatibleError, UsageError
-from augmint.core.registry import ARCHITECTURES, AUGMENTERS, TASKS, Spec
-from augmint.core.streams import scope, stream
-from augmint.core.types import to_float
-from augmint.tasks.base import RealRows, Source, Task, TaskConfig, check_sources
-from augmint.tasks.sampling import SamplingPlan
+from augmint.core.registry import TASKS
+from augmint.tasks.base import Measure, RealRows, Task, stored
 from augmint.tasks.scores import (
+    ACCURACY,
     ClassificationScores,
     Diagnosis,
     classification_scores,
     diagnosis,
 )
-from augmint.tasks.trained import (
-    TrainedTask,
-    build_network,
-    gathered,
-    joined,
-    memory_format,
-)
-from augmint.training.loop import run_phases
-from augmint.training.phases import Group, Phase
 
 if TYPE_CHECKING:
-    from augmint.aspects.base import Schema
-    from augmint.augmentation.base import ExpertAugmenter
-    from augmint.core.types import ByteArray, IntArray, Logs, Shape
+    import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class OneCycle:
-    """A rate that rises and falls once, each way along half a cosine (Smith and Topin 2017, arXiv
-    1708.07120).
-
-    `rate(s) = a + (b - a) (1 - cos(pi u)) / 2`, from peak / 25 to the peak over the first
-    `rise` of the steps, then to peak / 250000; u runs from 0 to 1 in each part.
-
-    Args:
-        peak: the highest rate.
-        steps: of the run, at least 1.
-        rise: share of the steps before the peak, 0 to 1.
-
-    Example:
-        >>> cycle = OneCycle(1.0, 101, rise=0.3)
-        >>> [round(cycle(s), 3) for s in (0, 30, 100)]
-        [0.04, 1.0, 0.0]
-    """
-
-    peak: float
-    steps: int
-    rise: float = 0.3
-    start: ClassVar[float] = 1.0 / 25.0
-    end: ClassVar[float] = 1.0 / 250_000.0
-
-    def __call__(self, step: int) -> float:
-        """Return the rate of a step; the first is 0."""
-        top = self.rise * self.steps - 1.0
-        last = max(self.steps - 1.0, 1.0)
-        if step <= top:
-            return self._between(self.start, 1.0, step / top if top > 0 else 1.0)
-        return self._between(1.0, self.end, (step - top) / (last - top))
-
-    def _between(self, low: float, high: float, share: float) -> float:
-        return self.peak * (low + (high - low) * (1.0 - math.cos(math.pi * share)) / 2.0)
-
-
-@dataclass
-class ClassificationPhase(Phase):
-    """One step: rows by the plan, one augmentation of the whole batch, the aspect's loss.
-
-    Args:
-        network: is trained.
-        images: uint8, all sources joined, on the device.
-        labels: stored values of the aspect, all sources joined.
-        plan: rows of every step.
-        augmenter: applied to every batch.
-        schema: of the aspects.
-        config: of the task.
-        seed: of the augmentation's stream.
-        stream_name: suffix of its name.
-    """
-
-    network: nn.Module = field(kw_only=True)
-    images: Tensor = field(kw_only=True)
-    labels: Tensor = field(kw_only=True)
-    plan: SamplingPlan = field(kw_only=True)
-    augmenter: ExpertAugmenter = field(kw_only=True)
-    schema: Schema = field(kw_only=True)
-    config: TaskConfig = field(kw_only=True)
-    seed: int = field(kw_only=True)
-    stream_name: str = field(kw_only=True, default="")
-
-    def __post_init__(self) -> None:
-        self.layout = memory_format(self.config)
-        self.rate = OneCycle(self.config.learning_rate, self.config.steps)
-
-    @classmethod
-    def of(
-        cls,
-        network: nn.Module,
-        config: TaskConfig,
-        schema: Schema,
-        sources: Sequence[Source],
-        augmenter: Spec,
-        seed: int,
-        stream_name: str = "",
-    ) -> ClassificationPhase:
-        """Return the phase that trains a network, where its parameters lie, by AdamW."""
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        sizes, shares = [len(s) for s in sources], [s.share for s in sources]
-        device = str(parameters[0].device)
-        return cls(
-            "task",
-            [Group("network", parameters, optimiser)],
-            network=network,
-            images=joined([s.images for s in sources], config.size, device),
-            labels=gathered([s.values for s in sources], config.aspect, device),
-            plan=SamplingPlan.make(sizes, shares, config.batch, config.steps, seed, stream_name),
-            augmenter=AUGMENTERS.create(augmenter),
-            schema=schema,
-            config=config,
-            seed=seed,
-            stream_name=stream_name,
-        )
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return augmented float images and the aspect's (perhaps soft) values; 0 is the first."""
-        device = self.images.device
-        rows = torch.from_numpy(self.plan.rows(step)).to(device, non_blocking=True)
-        # keyed by the place in the batch: an image that comes twice is augmented in two ways
-        draws = stream(self.seed, f"task.augment{self.stream_name}", step, len(rows))
-        values = {self.config.aspect: self.labels[rows]}
-        images, values_out = self.augmenter(to_float(self.images[rows]), values, self.schema, draws)
-        return images.contiguous(memory_format=self.layout), values_out[self.config.aspect]
-
-    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
-        """Return the mean loss of the batch of a step; 1 is the first, as the loop counts."""
-        group = self.groups[0]
-        for parameters in group.optimiser.param_groups:
-            parameters["lr"] = self.rate(step - 1)
-        images, values = self.batch(step - 1)
-        half = self.config.precision == "bf16"
-        with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
-            logits = self.network(images)
-        loss = self.schema[self.config.aspect].loss(logits.float() if half else logits, values)
-        return {group.name: loss.mean()}, {}
+    from augmint.core.types import ByteArray
+    from augmint.tasks.trained import TrainedTask
 
 
 @TASKS.register("classification")
@@ -172,71 +32,19 @@ class ClassificationTask(Task):
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"category"})
-
-    def train(
-        self,
-        config: TaskConfig,
-        schema: Schema,
-        shape: Shape,
-        sources: Sequence[Source],
-        augmenter: Spec,
-        seed: int,
-        device: str = "cpu",
-        stream_name: str = "",
-    ) -> TrainedTask:
-        """Train a fresh network; see `Task.train`."""
-        self._check(config, schema)
-        check_sources(sources, schema, shape, config.aspect)
-        outputs = schema[config.aspect].width
-        network = build_network(config, shape, outputs, device, seed).train()
-        phase = ClassificationPhase.of(
-            network, config, schema, sources, augmenter, seed, stream_name
-        )
-        with scope(seed, f"task.dropout{stream_name}"):
-            result = run_phases([phase], config.steps)
-        views = [
-            {"origin": s.origin, "images": len(s), "views": v}
-            for s, v in zip(sources, phase.plan.views([len(s) for s in sources]), strict=True)
-        ]
-        return TrainedTask(network.eval(), config, schema, shape, device, result.history, views)
+    measure: ClassVar[Measure] = ACCURACY
 
     def score(self, trained: TrainedTask, real: RealRows) -> ClassificationScores:
-        """Return the scores that may decide.
+        return self._scores(trained, real.images, self.truth(trained, real))
 
-        Raises:
-            UsageError: unless `real` is `RealRows`.
-        """
-        if not isinstance(real, RealRows):
-            raise UsageError(
-                "scores are of real rows only",
-                type(real).__name__,
-                "pass RealRows; diagnose() takes minted images",
-            )
-        aspect = trained.schema[trained.config.aspect]
-        labels = np.asarray(real.values[aspect.name], dtype=np.int64)
-        aspect.check(labels)
-        classes = getattr(aspect, "classes", ())
-        return classification_scores(trained.probabilities(real.images), labels, classes)
-
-    def diagnose(self, trained: TrainedTask, images: ByteArray, labels: IntArray) -> Diagnosis:
-        """Return what the network says of images that claim `labels`; this never decides."""
-        claimed = np.asarray(labels, dtype=np.int64)
-        trained.schema[trained.config.aspect].check(claimed)
+    def diagnose(
+        self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
+    ) -> Diagnosis:
+        claimed = stored(trained.aspect, trained.shape, values)
         return diagnosis(trained.probabilities(images), claimed)
 
-    def _check(self, config: TaskConfig, schema: Schema) -> None:
-        aspect = schema[config.aspect]
-        if aspect.kind not in self.kinds:
-            raise IncompatibleError(
-                "classification predicts a category",
-                f"{aspect.name}, a {aspect.kind}",
-                f"name one of: {', '.join(a.name for a in schema.of_kind('category')) or 'none'}",
-            )
-        if config.precision == "bf16" and config.model is None:
-            architecture = ARCHITECTURES.create(config.network)
-            if not architecture.bf16:
-                raise IncompatibleError(
-                    f"{config.network} does not run in bf16",
-                    config.precision,
-                    "set task.precision=fp32 (--set task.precision=fp32)",
-                )
+    def _scores(
+        self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
+    ) -> ClassificationScores:
+        classes = getattr(trained.aspect, "classes", ())
+        return classification_scores(trained.probabilities(images), values, classes)

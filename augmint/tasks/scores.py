@@ -1,14 +1,16 @@
-"""Scores of a classifier, from probabilities and labels."""
+"""What every task's scores have in common; scores of a classifier, from probabilities and labels."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from augmint.core.errors import UsageError
+from augmint.tasks.base import Measure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,9 +21,51 @@ BINS = 15
 """Equal-width bins of the expected calibration error."""
 
 
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of an error's distribution."""
+
+
+class Scores(ABC):
+    """What a network scores on real images: the part that studies use without knowing the task.
+
+    `per_image` is one number an image, 1 where the answer is perfect; differences of two networks
+    on the same images are paired by it. `points` is its mean in points.
+    """
+
+    measure: ClassVar[Measure]
+    """What the deciding score is called."""
+
+    @property
+    @abstractmethod
+    def per_image(self) -> FloatArray:
+        """Return the deciding score of each image, float64 `(N,)`, at most 1; higher is better."""
+
+    @property
+    def points(self) -> float:
+        """The score that decides: `100 mean(per_image)`; higher is better, 100 is perfect."""
+        return 100.0 * float(np.mean(self.per_image, dtype=np.float64))
+
+    @property
+    def name(self) -> str:
+        """What the raw score is called in reports ("accuracy", "NME")."""
+        return self.measure.name
+
+    @property
+    def unit(self) -> str:
+        """Its unit, or an empty text."""
+        return self.measure.unit
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values; `measure.key` is the raw number that points follow from."""
+
+
+ACCURACY = Measure("accuracy", "accuracy", "share of the images", False, "100 accuracy")
+
+
 @dataclass(frozen=True, eq=False)
-class ClassificationScores:
-    """What a network scores on real images; this, and nothing else, may decide.
+class ClassificationScores(Scores):
+    """What a classifier scores on real images; this, and nothing else, may decide.
 
     Args:
         accuracy: share of right answers, 0 to 1.
@@ -46,6 +90,11 @@ class ClassificationScores:
     counts: tuple[int, ...]
     correct: ByteArray
     classes: tuple[str, ...] = ()
+    measure: ClassVar[Measure] = ACCURACY
+
+    @property
+    def per_image(self) -> FloatArray:
+        return self.correct.astype(np.float64)
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values; a class without images has None for its accuracy."""
@@ -91,6 +140,49 @@ class Diagnosis:
             "per_class": [None if np.isnan(v) else v for v in self.per_class],
             "counts": list(self.counts),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """How far images are from what they claim, by a network trained on real images.
+
+    Args:
+        mean: of the errors; 0 is right, the unit is that of the aspect's error.
+        quantiles: at `QUANTILES`.
+        per_image: float64 `(N,)`.
+    """
+
+    mean: float
+    quantiles: tuple[float, ...]
+    per_image: FloatArray
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values, without the vector over images."""
+        named = {
+            f"q{round(100 * q):02d}": v for q, v in zip(QUANTILES, self.quantiles, strict=True)
+        }
+        return {"mean": self.mean, "quantiles": named, "n": len(self.per_image)}
+
+
+def error_distribution(errors: FloatArray) -> Errors:
+    """Return mean and quantiles of errors `(N,)`.
+
+    Raises:
+        UsageError: if there are none, or one is not finite.
+
+    Example:
+        >>> error_distribution(np.array([0.1, 0.3])).plain()["quantiles"]["q50"]
+        0.2
+    """
+    given = np.asarray(errors, dtype=np.float64)
+    if given.ndim != 1 or not len(given) or not np.isfinite(given).all():
+        raise UsageError(
+            "errors are finite numbers, one an image, at least one",
+            f"{given.shape}",
+            "pass the errors of all images",
+        )
+    found = np.quantile(given, QUANTILES)
+    return Errors(float(given.mean()), tuple(found.tolist()), given)
 
 
 def classification_scores(

@@ -1,4 +1,4 @@
-"""A trained network as the rest sees it: uint8 images in, logits, probabilities or features out."""
+"""A trained network as the rest sees it: uint8 images in; predictions, probabilities, features out."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from torch.nn import functional
 
 from augmint.aspects.base import Schema
 from augmint.core.config import build, to_plain
-from augmint.core.errors import DataError, UsageError
-from augmint.core.registry import ARCHITECTURES
+from augmint.core.errors import DataError, IncompatibleError, UsageError
+from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.streams import scope
 from augmint.core.types import to_float
+from augmint.networks.base import ClassifierArchitecture, MapperArchitecture
 from augmint.tasks.base import TaskConfig
 from augmint.tasks.user_model import load_user_network
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, FloatArray, Shape
 
 _BATCH = 256
@@ -32,7 +36,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class TrainedTask:
-    """A trained network; it is a `Judge`, and `feature_net` makes a `FeatureNet` of it.
+    """A trained network; of classes it is a `Judge`, and `feature_net` makes a `FeatureNet` of it.
 
     Args:
         network: in evaluation mode.
@@ -52,17 +56,57 @@ class TrainedTask:
     history: list[dict[str, float]] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def aspect(self) -> Aspect:
+        """The aspect that it predicts."""
+        return self.schema[self.config.aspect]
+
     def logits(self, images: ByteArray) -> FloatArray:
-        """Return `(N, outputs)` float32 for uint8 images `(N, C, H, W)`.
+        """Return the raw outputs for uint8 images `(N, C, H, W)`, float32.
+
+        They are in the aspect's encoded form: `(N, width)`, or `(N, width, H, W)` at the images'
+        own size.
 
         Raises:
             UsageError: for images of another shape or type.
         """
-        return self._run(images, self.network)
+        return self._run(images, self._outputs)
+
+    def predictions(self, images: ByteArray) -> npt.NDArray[Any]:
+        """Return what it predicts, in the aspect's stored form with N rows (errors as `logits`)."""
+        return self._run(images, lambda batch: self.aspect.decode(self._outputs(batch)))
 
     def probabilities(self, images: ByteArray) -> FloatArray:
-        """Return `(N, classes)` float32, rows summing to 1: the softmax of the logits."""
-        return self._run(images, lambda batch: self.network(batch).float().softmax(1))
+        """Return class probabilities, float32: the softmax of the logits over dimension 1.
+
+        `(N, classes)`, rows summing to 1; for a mask `(N, classes, H, W)`, pixels summing to 1.
+
+        Raises:
+            IncompatibleError: if the aspect has no classes.
+        """
+        if not hasattr(self.aspect, "classes"):
+            raise IncompatibleError(
+                "probabilities are those of classes",
+                f"{self.aspect.name}, a {self.aspect.kind}",
+                "take predictions() instead",
+            )
+        return self._run(images, lambda batch: self._outputs(batch).float().softmax(1))
+
+    def errors(self, images: ByteArray, values: npt.NDArray[Any]) -> FloatArray:
+        """Return the aspect's error of each image's prediction, float32 `(N,)`; 0 is right.
+
+        Args:
+            images: uint8 `(N, C, H, W)`.
+            values: what they are said to carry, stored form, N rows.
+        """
+        starts = iter(range(0, len(images), _BATCH))
+
+        def compared(batch: Tensor) -> Tensor:
+            start = next(starts)
+            claimed = torch.from_numpy(np.array(values[start : start + _BATCH]))
+            return self.aspect.error(self._outputs(batch).float(), claimed.to(batch.device))
+
+        return self._run(images, compared)
 
     def features(self, images: ByteArray) -> FloatArray:
         """Return `(N, F)` float32: the network's own features, or the input of its last linear
@@ -80,11 +124,9 @@ class TrainedTask:
         digest = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(
-                value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-                if value.ndim
-                else value.detach().cpu().numpy().tobytes()
-            )
+            # a copy, for 1x1 convolutions in channels_last count as contiguous with odd strides
+            plain = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> str:
@@ -117,7 +159,8 @@ class TrainedTask:
             config = build(TaskConfig, {**plain["config"], "weights": None}, where="task")
             channels, height, width = plain["shape"]
             shape = (channels, height, width)
-            network = build_network(config, shape, schema[config.aspect].width, device)
+            aspect = schema[config.aspect]
+            network = build_network(config, shape, aspect.width, device, flat=aspect.flat)
             network.load_state_dict(tensors)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise DataError(
@@ -127,7 +170,12 @@ class TrainedTask:
             ) from None
         return cls(network.eval(), config, schema, shape, device, plain["history"], plain["views"])
 
-    def _run(self, images: ByteArray, call: Callable[[Tensor], Tensor]) -> FloatArray:
+    def _outputs(self, batch: Tensor) -> Tensor:
+        """Return raw outputs; maps at the stored size, whatever size the network saw."""
+        found: Tensor = self.network(batch)
+        return found if self.aspect.flat else at_size(found, self.shape[1:])
+
+    def _run(self, images: ByteArray, call: Callable[[Tensor], Tensor]) -> npt.NDArray[Any]:
         if images.ndim != 4 or tuple(images.shape[1:]) != tuple(self.shape):
             raise UsageError(
                 f"this network takes images of shape {tuple(self.shape)}",
@@ -142,9 +190,13 @@ class TrainedTask:
                 part = torch.from_numpy(np.array(images[start : start + _BATCH]))
                 seen = resampled(part.to(self.device), self.config.size)
                 batch = to_float(seen).contiguous(memory_format=layout)
-                results.append(call(batch).float().cpu().numpy())
+                found = call(batch)
+                whole = found if not found.is_floating_point() else found.float()
+                results.append(whole.cpu().numpy())
         if not results:
-            return np.zeros((0, self.schema[self.config.aspect].width), np.float32)
+            return np.zeros(
+                (0, self.aspect.width, *(() if self.aspect.flat else self.shape[1:])), np.float32
+            )
         return np.concatenate(results)
 
 
@@ -162,9 +214,22 @@ class TaskFeatures:
 
 
 def build_network(
-    config: TaskConfig, shape: Shape, outputs: int, device: str = "cpu", seed: int = 0
+    config: TaskConfig,
+    shape: Shape,
+    outputs: int,
+    device: str = "cpu",
+    seed: int = 0,
+    flat: bool = True,
 ) -> nn.Module:
     """Return the network of a configuration, initialised by the seed, for images of `shape`.
+
+    Args:
+        config: names it.
+        shape: (C, H, W) of the stored images.
+        outputs: numbers that it gives for an image, or channels.
+        device: where it is put.
+        seed: of its initialisation.
+        flat: it gives `(N, outputs)`; otherwise maps `(N, outputs, h, w)` of the size it sees.
 
     Raises:
         UsageError: if the name, the file or the image size cannot be used.
@@ -172,18 +237,24 @@ def build_network(
     seen = config.seen(shape)
     with scope(seed, "task.init"):
         if config.model is not None:
-            network = load_user_network(config.model, seen, outputs, config.weights)
+            network = load_user_network(config.model, seen, outputs, config.weights, flat)
         else:
-            architecture = ARCHITECTURES.create(config.network)
-            if architecture.role != "classifier":
-                raise UsageError(
-                    "a task's network is a classifier",
-                    f"{config.network} ({architecture.role})",
-                    "choose one such as small-cnn (--set task.network=small-cnn)",
-                )
-            architecture.check_shape(seen)
-            network = architecture.build(seen, outputs)
+            network = _registered(config.network, flat, seen, outputs)
     return network.to(device).to(memory_format=memory_format(config))  # type: ignore[call-overload,no-any-return]
+
+
+def _registered(spec: Spec, flat: bool, seen: Shape, outputs: int) -> nn.Module:
+    architecture = ARCHITECTURES.create(spec)
+    wanted = ClassifierArchitecture if flat else MapperArchitecture
+    if not isinstance(architecture, wanted):
+        given, usual = ("vector", "small-cnn") if flat else ("map", "unet")
+        raise UsageError(
+            f"a task's network that gives a {given} for each image is a {wanted.role}",
+            f"{spec} ({architecture.role})",
+            f"choose one such as {usual} (--set task.network={usual})",
+        )
+    architecture.check_shape(seen)
+    return architecture.build(seen, outputs)
 
 
 def memory_format(config: TaskConfig) -> torch.memory_format:
@@ -211,6 +282,13 @@ def resampled(images: Tensor, size: tuple[int, int] | None) -> Tensor:
         for part in images.split(1024)
     ]
     return torch.cat(parts) if parts else images.new_zeros(0, images.shape[1], *size)
+
+
+def at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return float maps `(N, C, h, w)` at another size: bilinear, pixel centres."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 @contextmanager

@@ -28,7 +28,11 @@ SAFETENSORS = ".safetensors"
 
 
 def load_user_network(
-    model: str, shape: Shape, outputs: int, weights: str | Path | None = None
+    model: str,
+    shape: Shape,
+    outputs: int,
+    weights: str | Path | None = None,
+    flat: bool = True,
 ) -> nn.Module:
     """Return the network that a user's function makes, checked by a forward pass of two images.
 
@@ -40,8 +44,9 @@ def load_user_network(
     Args:
         model: "file.py:function".
         shape: (C, H, W) of what the network will see, float in [-1, 1].
-        outputs: columns that its forward must give.
+        outputs: columns, or channels, that its forward must give.
         weights: a safetensors file of a state dict, or None.
+        flat: its forward gives `(N, outputs)`; otherwise `(N, outputs, H, W)`.
 
     Raises:
         UsageError: for a missing file or function, any error in it (with file and line), a
@@ -49,7 +54,8 @@ def load_user_network(
     """
     path, function = _split(model)
     network = make_user_network(model, shape, outputs)
-    _probe(network, path, function, shape, outputs)  # first: lazy layers get their shapes by it
+    wanted = (2, outputs) if flat else (2, outputs, *shape[1:])
+    _probe(network, path, function, shape, wanted)  # first: lazy layers get their shapes by it
     if weights is not None:
         load_weights(network, Path(weights))
     return network
@@ -241,7 +247,9 @@ def _where(error: BaseException, path: Path) -> str:
     return f"{path}, line {own[-1].lineno}" if own else str(path)
 
 
-def _probe(network: nn.Module, path: Path, function: str, shape: Shape, outputs: int) -> None:
+def _probe(
+    network: nn.Module, path: Path, function: str, shape: Shape, wanted: tuple[int, ...]
+) -> None:
     training = network.training
     network.eval()
     with torch.inference_mode():
@@ -252,10 +260,12 @@ def _probe(network: nn.Module, path: Path, function: str, shape: Shape, outputs:
         )
     network.train(training)
     found = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
-    if found != (2, outputs):
+    if found != wanted:
         raise UsageError(
-            f"the network of {function}() in {path} must give a tensor of shape {(2, outputs)} "
+            f"the network of {function}() in {path} must give a tensor of shape {wanted} "
             f"for images of shape {(2, *shape)}",
             str(found),
-            "return logits, one column for each class",
+            "return one column for each class or number"
+            if len(wanted) == 2
+            else "return one channel for each class or number, at the images' size",
         )

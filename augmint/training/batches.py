@@ -14,9 +14,11 @@ from torch import Tensor
 from augmint.core.errors import DataError
 from augmint.core.streams import permutation, stream
 from augmint.core.types import Shape, to_float
+from augmint.training.between import between
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
+    from augmint.core.streams import Stream
     from augmint.core.types import ByteArray, IntArray
     from augmint.training.config import GanConfig
 
@@ -89,6 +91,7 @@ class Batches:
         share: slice | None = None,
     ) -> None:
         self.data = data
+        self.schema = schema
         self.share = slice(None) if share is None else share
         self.batch = config.batch
         self.mode = config.fake_aspects
@@ -136,15 +139,16 @@ class Batches:
     def fake_aspects(self, purpose: str, step: int, whole: bool = False) -> dict[str, Tensor]:
         """Return the aspects that the generated images of a phase shall carry.
 
-        "balanced" asks for every class equally often (up to one, within a batch). `whole` gives
-        the whole batch, whatever this process's share.
+        "balanced" asks for every class equally often (up to one, within a batch), "mixed" as well,
+        with values between those of two rows of the class. `whole` gives the whole batch, whatever
+        this process's share.
         """
         share = slice(None) if whole else self.share
         if not self.values:
             return {}
         if self.mode == "batch":
             return self._aspects(self.rows(step)) if whole else self.real(step)[1]
-        classes = self._classes if self.mode == "balanced" else None
+        classes = None if self.mode == "data" else self._classes
         which = np.zeros(0, np.int64)
         if classes is not None:
             order = permutation(self.seed, f"classes.{purpose}", self.batch, step)
@@ -152,12 +156,20 @@ class Batches:
             if self._only_class is not None:
                 labels = torch.from_numpy(classes.names[which[share]])
                 return {self._only_class: labels.to(self.device)}
-        draws = stream(self.seed, f"aspects.{purpose}", step, self.batch).uniform(1)[:, 0].numpy()
-        if classes is None:
-            rows = np.minimum((draws * len(self.data)).astype(np.int64), len(self.data) - 1)
-        else:
-            rows = classes.rows(which, draws)
-        return self._aspects(rows[share])
+        numbers = stream(self.seed, f"aspects.{purpose}", step, self.batch)
+        found = self._drawn(which, numbers)[share]
+        if self.mode != "mixed":
+            return self._aspects(found)
+        others = self._drawn(which, numbers)[share]
+        parts = self._aspects(found), self._aspects(others)
+        return between(self.schema, *parts, numbers.uniform(1)[share, 0])
+
+    def _drawn(self, which: IntArray, numbers: Stream) -> IntArray:
+        """Return one random row a sample, of the classes `which` where there are classes."""
+        draws = numbers.uniform(1)[:, 0].numpy()
+        if len(which) and self._classes is not None:
+            return self._classes.rows(which, draws)
+        return np.minimum((draws * len(self.data)).astype(np.int64), len(self.data) - 1)
 
 
 class _ByClass:

@@ -18,6 +18,7 @@ class GanConfig:
         objective: the adversarial pair of losses, or the loss of a generator alone.
         penalties: regularisers of the critic or the generator.
         conditioning: where aspects enter.
+        carries: aspects that generated images are asked for; None: all that conditioning can carry.
         augment: what every image the critic sees passes through, or None.
         auxiliary_augment: what the real images that train auxiliaries pass through, or None.
         latent_dim: width of z.
@@ -39,7 +40,8 @@ class GanConfig:
             the generator's adversarial loss is left with in the end; 1 keeps all.
         top_k_decay: factor of that share for each pass over the real images, down to `top_k`.
         fake_aspects: what generated images are asked to carry: "balanced" (classes uniformly,
-            everything else as in a random real image of that class), "data" (as in a random real
+            everything else as in a random real image of that class), "mixed" (so, but vectors and
+            landmarks anywhere between those of two such images), "data" (as in a random real
             image), "batch" (as in the real batch of the step).
 
     Raises:
@@ -51,6 +53,7 @@ class GanConfig:
     objective: Spec = "hinge"
     penalties: tuple[Spec, ...] = ()
     conditioning: Spec = "vac"
+    carries: tuple[str, ...] | None = None
     augment: Spec | None = "diff-augment"
     auxiliary_augment: Spec | None = "affine"
     latent_dim: int = 64
@@ -70,7 +73,7 @@ class GanConfig:
     fresh_latents: bool = True
     top_k: float = 1.0
     top_k_decay: float = 0.99
-    fake_aspects: Literal["balanced", "data", "batch"] = "balanced"
+    fake_aspects: Literal["balanced", "mixed", "data", "batch"] = "balanced"
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "batch", "steps", "generator_interval"):

@@ -15,6 +15,7 @@ from typing import Any
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.vector import Vector
 from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import (
     ARCHITECTURES,
@@ -42,7 +43,7 @@ PLAYERS = ("objective", "generator", "critic", "conditioning")
 """Places that are never empty; without a critic an objective trains the generator alone."""
 
 SHAPE: Shape = (3, 32, 32)
-_SCHEMA = Schema((Category("label", ("a", "b", "c")),))
+_SCHEMA = Schema((Category("label", ("a", "b", "c")), Vector("pose", ("yaw",), (-1.0,), (1.0,))))
 _FIRST = {"objective": "hinge", "conditioning": "vac"}
 
 Part = Mapping[str, Any]

@@ -28,7 +28,7 @@ from augmint.metrics.frechet import frechet
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.checkpointer import Checkpointer
-from augmint.training.compatibility import check_compatible, coupled_parts
+from augmint.training.compatibility import carried, check_compatible, coupled_parts
 from augmint.training.config import GanConfig
 from augmint.training.direct_phase import DirectPhase
 from augmint.training.game import Game, build_game, build_generator, choose
@@ -72,7 +72,8 @@ class TrainedGan:
     Args:
         generator: the averaged weights, in evaluation mode, without gradients.
         generator_digest: SHA-256 of its parameters and buffers.
-        config, schema, shape, context: what it was trained with and on.
+        config, shape, context: what it was trained with and on.
+        schema: the aspects that its images carry, fitted to the training values.
         logs: means of losses and the like, one mapping an interval.
         events: what the guard did.
         images_shown: real images shown, repeats counted.
@@ -149,6 +150,7 @@ class GanTraining:
         team: Team | None = None,
     ) -> None:
         check_compatible(config, schema, data.shape)
+        schema = carried(config, schema).fitted(data.values)
         self.config, self.data, self.schema, self.seed = config, data, schema, seed
         self.folder, self.team = folder, team
         self.device = resolve_device(device)

@@ -94,6 +94,31 @@ def test_a_vector_learns_its_scale_from_training_rows() -> None:
     assert Schema((plain,)).fitted({"v": rows})["v"] == fitted
 
 
+def test_a_turned_angle_follows_two_points_of_its_axis() -> None:
+    generator = torch.Generator().manual_seed(1)
+    n, h, w = 500, 40, 64
+    degrees = torch.rand(n, generator=generator) * 178 - 89
+    centre = torch.tensor([w / 2, h / 2])
+    away = 7.0 * torch.stack((torch.deg2rad(degrees).cos(), torch.deg2rad(degrees).sin()), 1)
+    points = torch.stack((centre - away, centre + away), 1)
+    drawn = affine_map(
+        (h, w),
+        torch.rand(n, generator=generator) * 180 - 90,
+        scale=(torch.rand(n, 1, generator=generator) + 0.5).expand(-1, 2),
+        mirror=torch.randint(0, 2, (n,), generator=generator) * 2.0 - 1,
+    )
+    pose = Vector("pose", ("yaw", "roll"), mirrored=("yaw",), turned=("roll",))
+    found = pose.warp(torch.stack((degrees, degrees), 1), drawn)
+    moved = drawn.forward_points(points)
+    slope = torch.rad2deg(torch.atan2(*(moved[:, 1] - moved[:, 0]).flip(1).unbind(1)))
+    gap = (found[:, 1] - slope + 90).remainder(180) - 90
+    assert gap.abs().max() < 1e-2
+    assert torch.equal(found[:, 0], degrees * (1 - 2 * drawn.mirrors.float()))
+    turn = affine_map((h, w), torch.full((1,), 30.0))
+    # counter-clockwise as seen is from y towards x
+    assert pose.warp(torch.tensor([[0.0, 0.0]]), turn)[0, 1].item() == pytest.approx(-30, abs=1e-3)
+
+
 def test_a_map_interpolates_between_what_is_there() -> None:
     depth = Map("d", 1, 0.0, 8.0)
     values = torch.tensor([[[[2.0, 4.0, float("nan"), float("nan")]]]])
@@ -110,6 +135,7 @@ def test_wrong_fields_are_refused() -> None:
         lambda: Vector("v", ("a",), (1.0,), (1.0,)),
         lambda: Vector("v", ("a",), low=(1.0,)),
         lambda: Vector("v", ("a",), mirrored=("b",)),
+        lambda: Vector("v", ("a",), mirrored=("a",), turned=("a",)),
         lambda: Landmarks("l", ("a",), (4, 4), reference=("a", "b")),
         lambda: Landmarks("l", ("a", "b", "c"), (4, 4), pairs=(("a", "b"), ("b", "c"))),
         lambda: Mask("m", ("a",)),

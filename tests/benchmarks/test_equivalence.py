@@ -19,7 +19,7 @@ from augmint.core.registry import AUGMENTERS
 from augmint.networks.blocks import BatchNorm2d, UpsampleConv, channels_last
 from augmint.networks.classifiers import Classifier
 from augmint.tasks.base import TaskConfig
-from augmint.tasks.classification import ClassificationPhase
+from augmint.tasks.phase import TaskPhase
 from augmint.tasks.sampling import SamplingPlan
 from augmint.training.batches import TrainingImages
 from augmint.training.gan import GanConfig, GanTraining
@@ -259,7 +259,7 @@ def _ours(layers: nn.Sequential) -> list[nn.Module]:
     return [BatchNorm2d(m.num_features) if isinstance(m, norms) else m for m in layers]
 
 
-def _fer(dtype: torch.dtype) -> tuple[ClassificationPhase, Any]:
+def _fer(dtype: torch.dtype) -> tuple[TaskPhase, Any]:
     """The phase with a narrow network of fer-simple's plan, and the plain loop.
 
     Dropout is off: its masks follow the memory format, so that no two layouts agree on them.
@@ -277,7 +277,7 @@ def _fer(dtype: torch.dtype) -> tuple[ClassificationPhase, Any]:
     rng = np.random.default_rng(5)
     parameters = list(network.parameters())
     config = TaskConfig(network="fer-simple", steps=STEPS, batch=BATCH, learning_rate=1e-3)
-    phase = ClassificationPhase(
+    phase = TaskPhase(
         "task",
         [
             Group(
@@ -298,7 +298,7 @@ def _fer(dtype: torch.dtype) -> tuple[ClassificationPhase, Any]:
     return phase, plain
 
 
-def _fer_step(phase: ClassificationPhase, plain: Any, dtype: torch.dtype, step: int) -> None:
+def _fer_step(phase: TaskPhase, plain: Any, dtype: torch.dtype, step: int) -> None:
     plain.optimiser.param_groups[0]["lr"] = phase.rate(step - 1)
     images, labels = phase.batch(step - 1)
     theirs = plain.step(images.contiguous().to(dtype), labels)

@@ -157,13 +157,13 @@ def test_grey_faces_are_the_luma_of_coloured_ones() -> None:
 
 def test_edges_are_antialiased_like_a_supersampled_drawing() -> None:
     """The head's share of each pixel equals that of the same ellipse counted on a fine grid."""
-    from augmint.data.faces import _cover, _ellipse
+    from augmint.data.raster import cover, ellipse
 
     size, fine, scale = 32, 16, np.float32([[12.0]])
     half = np.float32([[0.7]]), np.float32([[0.9]])
     grid = ((np.arange(size) + 0.5 - 16) / 12).astype(np.float32)
     u, v = np.tile(grid, size)[None], np.repeat(grid, size)[None]
-    drawn = _cover(_ellipse(u, v, *half), scale).reshape(size, size)
+    drawn = cover(ellipse(u, v, *half), scale).reshape(size, size)
     dense = ((np.arange(size * fine) + 0.5) / fine - 16) / 12
     inside = (dense[None] / 0.7) ** 2 + (dense[:, None] / 0.9) ** 2 <= 1
     share = inside.reshape(size, fine, size, fine).mean((1, 3))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attacks_annotations  # noqa: F401
 import attacks_images  # noqa: F401
 import attacks_results  # noqa: F401
 import attacks_sets  # noqa: F401
@@ -31,6 +32,7 @@ CASES = {
     "archives": 120,
     "manifests": 110,
     "idx": 70,
+    "annotations": 140,
     "configurations": 110,
     "assignments": 70,
     "words": 70,

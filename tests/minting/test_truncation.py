@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy import stats
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.vector import Vector
 from augmint.conditioning.base import Conditioning, ConditioningContext
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import CONDITIONING
@@ -87,15 +89,19 @@ class Counting(Stream):
 
 
 SIGNED = {"name": "vac", "latent": "sign"}
+UNIFORM = {"name": "concatenation", "latent": "uniform"}
 
 
-@pytest.mark.parametrize("name", [*CONDITIONING.names(), SIGNED], ids=str)
+@pytest.mark.parametrize("name", [*CONDITIONING.names(), SIGNED, UNIFORM], ids=str)
 def test_every_conditioning_says_how_much_of_its_latent_is_noise(name: Any) -> None:
     conditioning = CONDITIONING.create(name)
     counting = Counting((1, 2), 0, IDS.astype(np.uint64))
-    latent = conditioning.sample_latent(CONTEXT, LABELS, counting)
-    assert conditioning.noise_width(CONTEXT) == counting.drawn
-    assert latent.shape[1] == conditioning.latent_width(CONTEXT) >= counting.drawn
+    ages = Vector("age", ("years",))
+    context = CONTEXT if name == SIGNED else replace(CONTEXT, schema=Schema((*SCHEMA, ages)))
+    values = {**LABELS, "age": torch.ones(len(IDS), 1)}
+    latent = conditioning.sample_latent(context, values, counting)
+    assert conditioning.noise_width(context) == counting.drawn
+    assert latent.shape[1] == conditioning.latent_width(context) >= counting.drawn
 
 
 def test_a_latent_without_noise_refuses_a_bound_in_one_line() -> None:

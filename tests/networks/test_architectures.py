@@ -20,6 +20,7 @@ from augmint.networks.base import (
     ClassifierArchitecture,
     CriticArchitecture,
     GeneratorArchitecture,
+    MapperArchitecture,
 )
 from augmint.networks.resnet import SelfAttention
 
@@ -41,6 +42,8 @@ SPECS: list[dict[str, Any]] = [
     {"name": "biggan-generator", "skip_z": False, "spectral": False, "attention": 16},
     {"name": "dcgan-critic", "minibatch_discrimination": 3},
     {"name": "resnet-critic", "minibatch_deviation": 3, "initialisation": "orthogonal"},
+    {"name": "unet", "normalisation": False, "depth": 1},
+    {"name": "var-regressor", "released": True, "bounded": False},
 ]
 SHAPES = [(1, 8, 8), (2, 16, 24), (3, 28, 28), (4, 32, 32), (1, 48, 48)]
 LATENT, OUTPUTS = 12, 5
@@ -51,7 +54,19 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
     return (
         {**spec, "channels": 8}
         if spec["name"].startswith(
-            ("dcgan", "small", "began", "resnet", "stylegan2", "biggan", "flow", "vae")
+            (
+                "dcgan",
+                "small",
+                "began",
+                "resnet",
+                "stylegan2",
+                "biggan",
+                "flow",
+                "vae",
+                "unet",
+                "segnet",
+                "var-reg",
+            )
         )
         else spec
     )
@@ -88,7 +103,7 @@ def build(architecture: Architecture, shape: tuple[int, int, int], seed: int = 0
                 return architecture.build(latent_of(architecture, shape), shape)
             case CriticArchitecture():
                 return architecture.build(shape)
-            case ClassifierArchitecture():
+            case ClassifierArchitecture() | MapperArchitecture():
                 return architecture.build(shape, OUTPUTS)
     raise AssertionError(architecture)
 
@@ -129,7 +144,9 @@ def test_shapes_types_and_ranges(spec: dict[str, Any]) -> None:
             assert output.features is not None
             assert output.features.shape == (3, architecture.feature_width(shape))
         else:
-            assert output.shape == (3, OUTPUTS)
+            size = () if isinstance(architecture, ClassifierArchitecture) else shape[1:]
+            assert output.shape == (3, OUTPUTS, *size)
+            assert float(output.abs().max()) <= 1.0 or not getattr(architecture, "bounded", False)
             assert network.features(x).ndim == 2  # type: ignore[operator]
 
 
@@ -216,7 +233,8 @@ def test_memory_formats_agree(spec: dict[str, Any]) -> None:
 def test_condition_vectors_are_refused_where_no_mode_is_declared(name: str) -> None:
     architecture = create({"name": name})
     shape = accepted(architecture)[-1]
-    if architecture.condition_modes or isinstance(architecture, ClassifierArchitecture):
+    unasked = isinstance(architecture, ClassifierArchitecture | MapperArchitecture)
+    if architecture.condition_modes or unasked:
         return
     arguments: tuple[Any, ...] = (shape, 3)
     if architecture.role == "generator":

@@ -21,6 +21,11 @@ NAMES = {name for axis in AXES.values() for name in axis.names()} - {"none"}
 OTHERS = {
     ("merging/modules.py", "affine"): "a kind of operation in a traced network",
     ("merging/modules.py", "noise"): "a mode of dropout in a traced network",
+    ("merging/graph.py", "dense"): "a kind of layer",
+    ("merging/modules.py", "dense"): "a kind of layer",
+    ("merging/notation.py", "dense"): "a kind of layer",
+    ("merging/shapes.py", "dense"): "a kind of layer",
+    ("training/compatibility.py", "map"): "what a critic gives",
     ("studies/evaluation.py", "kid"): "a sentence of the report about a number, where it is there",
 }
 """Words that mean something else where they stand, or add words to what is listed anyway."""

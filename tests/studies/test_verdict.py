@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augmint.core.errors import UsageError
-from augmint.studies.statistics import Interval, paired_t
+from augmint.studies.statistics import Interval, accuracy_error, paired_t
 from augmint.studies.verdict import (
     Comparison,
     Setting,
@@ -77,9 +77,9 @@ def test_delta_is_positive(delta: float) -> None:
 
 
 def test_default_delta_is_half_a_point_or_the_test_sets_error() -> None:
-    assert default_delta(0.9, 100) == pytest.approx(0.03)
-    assert default_delta(0.99, 10_000) == 0.005
-    assert default_delta(1.0, 50) == 0.005
+    assert default_delta(accuracy_error(0.9, 100)) == pytest.approx(0.03)
+    assert default_delta(accuracy_error(0.99, 10_000)) == 0.005
+    assert default_delta(accuracy_error(1.0, 50)) == 0.005
 
 
 def test_a_negative_control_fails_only_by_more_than_delta_after_holm() -> None:

@@ -18,7 +18,8 @@ from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import TASKS
 from augmint.core.types import FeatureNet, Judge
 from augmint.tasks.base import RealRows, Source, TaskConfig
-from augmint.tasks.classification import ClassificationTask, OneCycle
+from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.phase import OneCycle
 from augmint.tasks.trained import TrainedTask, build_network, resampled
 
 SCHEMA = Schema((Category("label", ("left", "right")),))

@@ -19,6 +19,9 @@ import pytest
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.mask import Mask
+from augmint.aspects.vector import Vector
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES, CONDITIONING, OBJECTIVES, PENALTIES, Registry
 from augmint.networks.base import GeneratorArchitecture
@@ -29,7 +32,14 @@ from augmint.training.gan import GanConfig, GanTraining, TrainingImages
 Cell = tuple[Any, ...]
 AXES = ("objective", "generator", "critic", "conditioning", "penalty")
 SHAPE = (1, 16, 16)
-SCHEMA = Schema((Category("label", ("a", "b", "c")),))
+SCHEMA = Schema(
+    (
+        Category("label", ("a", "b", "c")),
+        Vector("pose", ("yaw", "pitch"), low=(-1.0, -1.0), high=(1.0, 1.0)),
+        Landmarks("points", ("a", "b"), SHAPE[1:], pairs=()),
+        Mask("parts", ("ground", "thing"), void=255),
+    )
+)
 NARROW = {"embedding": 8, "channels": 4, "widest": 8, "style": 8, "mapping_layers": 1, "code": 8}
 NARROW |= {"steps": 2}
 FORMS: dict[str, list[dict[str, Any]]] = {
@@ -41,6 +51,8 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "stylegan2-critic": [{"deviation": True}],
     "acgan": [{"enters": "conditional-norm"}],
     "vac": [{"enters": "modulation"}],
+    "var": [{"latent": "uniform", "trains_on": "both"}],
+    "vac-var": [{"enters": "conditional-norm", "regressor": {"loss": "symmetric"}}],
     "concatenation": [{"critic": False, "enters": "conditional-norm"}],
 }
 """Further forms of a variant that declare or do other things than its default."""
@@ -186,7 +198,13 @@ def covering() -> list[Cell]:
 def data() -> TrainingImages:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (12, *SHAPE), dtype=np.uint8)
-    return TrainingImages(images, {"label": np.arange(12) % 3}, np.arange(12))
+    values = {
+        "label": np.arange(12) % 3,
+        "pose": rng.uniform(-1, 1, (12, 2)).astype(np.float32),
+        "points": rng.integers(0, 3, (12, 2, 3)).astype(np.float32),
+        "parts": rng.choice(np.array([0, 1, 255], np.uint8), (12, *SHAPE[1:])),
+    }
+    return TrainingImages(images, values, np.arange(12))
 
 
 def train(cell: Cell, **changes: Any) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from augmint.core.types import ByteArray, IntArray
     from augmint.data.archives import Files
     from augmint.data.table import Table
@@ -60,10 +62,12 @@ class Sample:
 
     Args:
         name: its file, relative (for arrays: the file and the row).
-        aspects: aspect name to stored value.
+        aspects: aspect name to stored value, in the frame of the image as it is stored, or to a
+            `Deferred` value.
         part: "train", "validation", "test" or "all".
         group: the subject it shows, or None where unknown.
         origin: "real" or "minted".
+        where: what says so ("landmarks.csv line 12"), for messages; the image's name if empty.
     """
 
     name: str
@@ -71,6 +75,19 @@ class Sample:
     part: str = "all"
     group: str | None = None
     origin: str = "real"
+    where: str = ""
+
+
+class Deferred(Protocol):
+    """A stored value that is made when its image is decoded: a mask in a file of its own."""
+
+    def load(self, files: Files, size: tuple[int, int]) -> npt.NDArray[Any]:
+        """Return the stored value for an image of height and width `size`.
+
+        Raises:
+            Exception: if there is none; the image is then left out, with the reason.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ class Listing:
 
     Args:
         samples: in the order of the table's rows.
-        schema: their aspects.
+        schema: their aspects; the frame of landmarks is replaced by that of the decoded images.
         ignored: files that are no part of the data set, listed for people.
         pixels: uint8 `(N, C, H, W)` where the files hold arrays; None where `Sample.name` is an
             encoded image to decode.

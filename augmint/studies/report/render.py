@@ -140,6 +140,7 @@ def _page(template: str, report: Report, pictures: Pictures, titles: Mapping[str
             charts=charts(shown),
             places=_places(shown),
             secondary=_secondary(shown),
+            recognised=_recognised(shown),
             diversity=_diversity(shown),
             cost_shares=_cost_shares(shown),
             pictures=embedded,
@@ -396,7 +397,18 @@ def _labels_text(report: Report) -> str | None:
     from augmint.studies.report.formats import percent
 
     rows = report.get("label_truth") or []
-    return percent(rows[0].get("value")) + " of minted images carry their label" if rows else None
+    if not rows:
+        return None
+    if _recognised(report):
+        return percent(rows[0].get("value")) + " of minted images carry their label"
+    aspect = _as_mapping(report.get("claims")).get("aspect")
+    share = percent(rows[0].get("value"))
+    return f"{report.get('metric')} of minted images against their {aspect}: {share}"
+
+
+def _recognised(report: Report) -> bool:
+    """Whether what images claim is a class, which a judge agrees with or not."""
+    return bool(_as_mapping(report.get("claims")).get("recognised", True))
 
 
 def _copying_text(report: Report) -> str | None:

@@ -1,0 +1,15 @@
+"""Latents and aspects: what a generator's latent says, and generators that are asked for values.
+
+| module | what |
+|---|---|
+| `inversion`, `slots` | the latent of an image, by optimisation, many images at once |
+| `encoder` | the same by a network, which starts the optimisation or replaces it |
+| `aspect_map` | a network from latents to landmarks, values, masks; `pairs` mints with it |
+| `distilled`, `joint` | the baselines: a teacher's labels; aspects as channels of the image |
+| `conditioned` | a generator with its aspects given, so that its noise can be inverted |
+| `paths` | interpolation, mirroring, arithmetic, as strips and films |
+| `bidirectional` | cBiGAN: generator, encoder and a critic of pairs, the baseline of VAR |
+
+Everything takes a trained generator (`training.gan.TrainedGan`) or makes one. To add a method: a
+module here with its configuration, a frozen dataclass, and its training by `training.loop`.
+"""

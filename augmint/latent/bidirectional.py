@@ -1,0 +1,405 @@
+"""cBiGAN: a generator and an encoder that one critic of (values, image) pairs makes meet.
+
+The baseline of VAR (Wang et al.'s hierarchical eye synthesis, as Bazrafkan and Corcoran 2018,
+arXiv:1805.10864, equations 17-18, print it). With y the values asked for, G the generator, E the
+encoder, s = E(x) and D's probability that a pair is real,
+
+    p_r = D(y, x),    p_I = D(y, G(z, y)),    p_s = D(s, x)
+    D maximises  log p_r + log(1 - p_I) + log(1 - p_s)
+    G maximises  log p_I
+    E            log p_s + theta · |s - y|²
+
+**Signs of E.** As printed the last mixes a term to raise and one to lower. "consistent" lowers
+-log p_s + theta |s - y|²: E deceives D and stays near y. "literal" lowers what is printed: E then
+helps D, and stays near y.
+
+**Ours**, where the paper is silent: |s - y|² is the mean over the labelled components; y enters D
+as one further channel, a dense layer of it; the vectors and landmarks of the schema are y; G and E
+move at once, after D, each with images of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from augmint.aspects.base import Aspect, Schema
+from augmint.conditioning.base import ConditioningContext
+from augmint.conditioning.encoding import bounded, labelled, vector
+from augmint.core.config import fingerprint, to_plain
+from augmint.core.errors import UsageError
+from augmint.core.machine import resolve_device
+from augmint.core.progress import Progress
+from augmint.core.registry import CONDITIONING, Spec
+from augmint.core.runs import lock_folder, tensors_digest
+from augmint.core.streams import permutation, scope, stream
+from augmint.core.types import AspectValues, Logs, to_float
+from augmint.networks.began import Encoder, check_grid
+from augmint.networks.blocks import channels_last, initialise_glorot
+from augmint.training.averaging import Average
+from augmint.training.batches import Batches, TrainingImages
+from augmint.training.checkpointer import Checkpointer
+from augmint.training.config import GanConfig
+from augmint.training.game import build_generator, call, choose, frozen
+from augmint.training.gan import TrainedGan
+from augmint.training.guard import Guard, batch_diversity
+from augmint.training.loop import LoopResult, run_phases
+from augmint.training.phases import Group, Phase
+from augmint.training.recorder import Recorder
+from augmint.training.state import ModulePart, OptimiserPart, Parts
+
+Signs = Literal["consistent", "literal"]
+
+
+@dataclass(frozen=True)
+class BidirectionalConfig:
+    """What is trained, and for how long; the defaults are the paper's, and 2400 steps an epoch.
+
+    Args:
+        generator: architecture of G.
+        channels: width of the first stage of D and E, both the encoder of BEGAN's critic.
+        theta: weight of |s - y|² on E.
+        signs: how E's loss is read.
+        gain: factor on y in G's input, as in `var`; the noise beside it is uniform.
+        latent_dim: numbers of noise beside y.
+        batch, steps, rate, betas: of Adam, for all three.
+        ema: decay of the averaged generator; 0 keeps the last.
+        fake_aspects: how y is drawn for generated images, as in `GanConfig`.
+
+    Raises:
+        UsageError: for a value out of range.
+    """
+
+    generator: Spec = "began-generator"
+    channels: int = 64
+    theta: float = 0.8
+    signs: Signs = "consistent"
+    gain: float = 4.0
+    latent_dim: int = 30
+    batch: int = 16
+    steps: int = 100 * 2400
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema: float = 0.0
+    fake_aspects: Literal["balanced", "mixed", "data", "batch"] = "data"
+
+    def __post_init__(self) -> None:
+        if self.theta < 0 or self.channels < 1:
+            raise UsageError(
+                "theta is not negative, and channels are at least 1",
+                f"theta {self.theta}, channels {self.channels}",
+                "set theta: 0.8 and channels: 64",
+            )
+        self.gan()
+
+    def gan(self) -> GanConfig:
+        """Return a configuration with the same generator: it rebuilds, samples and bundles it."""
+        return GanConfig(
+            generator=self.generator,
+            conditioning={"name": "var", "latent": "uniform", "gain": self.gain},
+            augment=None,
+            auxiliary_augment=None,
+            latent_dim=self.latent_dim,
+            batch=self.batch,
+            steps=self.steps,
+            generator_rate=self.rate,
+            critic_rate=self.rate,
+            betas=self.betas,
+            ema=self.ema,
+            fake_aspects=self.fake_aspects,
+        )
+
+
+@dataclass(frozen=True)
+class TrainedBidirectional:
+    """What the three became.
+
+    Args:
+        gan: the generator and all that sampling from it and bundling it need.
+        encoder: images to encoded values, `(N, width)`, in evaluation mode.
+    """
+
+    gan: TrainedGan
+    encoder: nn.Module
+
+
+class PairCritic(nn.Module):
+    """D: the logit that values y `(N, width)` and an image belong together and are real."""
+
+    def __init__(self, width: int, channels: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        planes, height, breadth = shape
+        self.plane = nn.Linear(width, height * breadth)
+        self.encoder = Encoder(1, channels, (planes + 1, height, breadth))
+
+    def forward(self, values: Tensor, images: Tensor) -> Tensor:
+        plane = self.plane(values).view(-1, 1, *images.shape[2:])
+        logit: Tensor = self.encoder(torch.cat((images, plane), 1)).squeeze(1)
+        return logit
+
+
+class ValueEncoder(nn.Module):
+    """E: an image to encoded values; tanh where the encoding lies in [-1, 1]."""
+
+    def __init__(
+        self, aspects: Sequence[Aspect], channels: int, shape: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(sum(a.width for a in aspects), channels, shape)
+        inside = torch.cat([torch.full((a.width,), bounded(a)) for a in aspects])
+        self.register_buffer("inside", inside, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.encoder(images)
+        return torch.where(self.get_buffer("inside"), values.tanh(), values)
+
+
+def critic_loss(real: Tensor, fake: Tensor, encoded: Tensor) -> Tensor:
+    """Return -mean[log p_r + log(1 - p_I) + log(1 - p_s)], of logits `(N,)` each."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean() + F.softplus(encoded).mean()
+
+
+def encoder_loss(encoded: Tensor, distance: Tensor, theta: float, signs: Signs) -> Tensor:
+    """Return E's loss of logits `(N,)` and mean squared distances `(N,)`; see the module."""
+    log_p = -F.softplus(-encoded).mean()
+    return (log_p if signs == "literal" else -log_p) + theta * distance.mean()
+
+
+@dataclass
+class _Players:
+    """The three networks, and what the phases share."""
+
+    config: BidirectionalConfig
+    context: ConditioningContext
+    seed: int
+    generator: nn.Module
+    critic: nn.Module
+    encoder: nn.Module
+
+    def __post_init__(self) -> None:
+        self.conditioning = CONDITIONING.create(self.config.gan().conditioning)
+        self.aspects = [a for a in self.context.schema if a.kind in self.conditioning.kinds]
+
+    def values(self, aspects: AspectValues) -> Tensor:
+        return vector(self.aspects, aspects)
+
+    def known(self, aspects: AspectValues) -> Tensor:
+        return torch.cat([labelled(a, aspects[a.name]) for a in self.aspects], 1)
+
+    def generate(self, aspects: AspectValues, purpose: str, step: int) -> Tensor:
+        numbers = stream(self.seed, f"latent.{purpose}", step, self.config.batch)
+        return self.images(self.generator, aspects, numbers)
+
+    def images(self, generator: nn.Module, aspects: AspectValues, numbers: Any) -> Tensor:
+        like = next(generator.parameters())
+        latent = self.conditioning.sample_latent(self.context, aspects, numbers).to(like)
+        images: Tensor = call(
+            generator, *self.conditioning.generator_inputs(self.context, latent, aspects)
+        )
+        return images
+
+    def encode(self, images: Tensor, known: Tensor) -> Tensor:
+        """Return s; 0 where y is 0 because nothing is labelled, or D would know s by that."""
+        encoded: Tensor = self.encoder(images)
+        return encoded * known
+
+
+class _CriticPhase(Phase):
+    def __init__(self, players: _Players, batches: Batches, groups: Sequence[Group]) -> None:
+        super().__init__("critic", groups)
+        self.players, self.batches = players, batches
+
+    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
+        players = self.players
+        real, aspects = self.batches.real(step)
+        wanted = self.batches.fake_aspects("critic", step)
+        with torch.no_grad():
+            fake = players.generate(wanted, "critic", step)
+            encoded = players.encode(real, players.known(aspects))
+        loss = critic_loss(
+            players.critic(players.values(aspects), real),
+            players.critic(players.values(wanted), fake),
+            players.critic(encoded, real),
+        )
+        return {"critic": loss}, {}
+
+
+class _PlayersPhase(Phase):
+    def __init__(self, players: _Players, batches: Batches, groups: Sequence[Group]) -> None:
+        super().__init__("players", groups)
+        self.players, self.batches = players, batches
+
+    def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
+        players, config = self.players, self.players.config
+        real, aspects = self.batches.real(step)
+        wanted = self.batches.fake_aspects("generator", step)
+        with frozen(list(players.critic.parameters())):
+            fake = players.generate(wanted, "generator", step)
+            deceived = F.softplus(-players.critic(players.values(wanted), fake)).mean()
+            known = players.known(aspects)
+            encoded = players.encode(real, known)
+            apart = (encoded - players.values(aspects) * known).square().sum(1)
+            distance = apart / known.sum(1).clamp_min(1)
+            pairs = players.critic(encoded, real)
+            loss = encoder_loss(pairs, distance, config.theta, config.signs)
+        logs = {"value_distance": distance.mean().detach()}
+        return {"generator": deceived, "encoder": loss}, logs
+
+
+class BidirectionalTraining:
+    """One training run, built and ready: `run` trains what is left of it.
+
+    Exactly resumable, as `training.gan.GanTraining` is.
+
+    Args:
+        config: what is trained, and how.
+        data: the training split.
+        schema: of `data.values`; its vectors and landmarks are asked for.
+        seed: of everything random.
+        folder: for checkpoints; None keeps none.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        IncompatibleError: if the schema has neither vector nor landmarks.
+        UsageError: for a size that a network cannot reach.
+    """
+
+    def __init__(
+        self,
+        config: BidirectionalConfig,
+        data: TrainingImages,
+        schema: Schema,
+        seed: int,
+        folder: Path | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.config, self.data, self.seed, self.folder = config, data, seed, folder
+        gan = config.gan()
+        parts = choose(gan)
+        self.schema = parts.conditioning.carried(schema).fitted(data.values)
+        context = ConditioningContext(self.schema, data.shape, config.latent_dim)
+        parts.conditioning.check(context)
+        parts.generator.check_shape(data.shape)
+        check_grid("the encoder of cBiGAN", config.channels, data.shape)
+        self.device = resolve_device(device)
+        self.players = self._players(gan, context)
+        self.batches = Batches(data, self.schema, gan, seed, self.device)
+        self.average = Average(self.players.generator, config.ema)
+        networks = {n: getattr(self.players, n) for n in ("critic", "generator", "encoder")}
+        self.groups = {n: self._group(n, network) for n, network in networks.items()}
+        critic, *rest = self.groups.values()
+        self.phases = [
+            _CriticPhase(self.players, self.batches, [critic]),
+            _PlayersPhase(self.players, self.batches, rest),
+        ]
+        self.phases[-1].after.append(self.average.update)
+        self.recorder = Recorder()
+        kept = Parts(
+            **{name: ModulePart(network) for name, network in networks.items()},
+            average=ModulePart(self.average.module),
+            **{f"adam.{n}": OptimiserPart(g.optimiser) for n, g in self.groups.items()},
+        )
+        rows = permutation(seed, "guard.rows", len(data))[:1024]
+        self.guard = Guard(
+            kept,
+            [g.optimiser for g in self.groups.values()],
+            diversity=lambda: batch_diversity(self._fixed_images()),
+            real_diversity=batch_diversity(to_float(torch.from_numpy(data.images[rows]))),
+        )
+
+    def run(
+        self, progress: bool = True, stop: Callable[[], bool] | None = None
+    ) -> TrainedBidirectional:
+        """Train what is left.
+
+        Raises:
+            InterruptedRunError, TrainingDivergedError: see `training.gan.train_gan`.
+        """
+        with contextlib.ExitStack() as stack:
+            checkpoint, start = None, 0
+            if self.folder is not None:
+                stack.enter_context(lock_folder(self.folder))
+                checkpoint = self._checkpointer(self.folder)
+                start = checkpoint.resume()
+            bar = None
+            if progress and start < self.config.steps:
+                total = self.config.steps * self.config.batch
+                bar = stack.enter_context(Progress(total, "cBiGAN", each=self.config.batch))
+                bar.resume(start * self.config.batch)
+            result = run_phases(
+                self.phases,
+                self.config.steps,
+                start=start,
+                recorder=self.recorder,
+                checkpoint=checkpoint,
+                guard=self.guard,
+                progress=bar,
+                stop=stop,
+            )
+        return self._trained(result)
+
+    def _players(self, gan: GanConfig, context: ConditioningContext) -> _Players:
+        aspects = [a for a in self.schema if a.kind in CONDITIONING.create(gan.conditioning).kinds]
+        width = sum(a.width for a in aspects)
+        with scope(self.seed, "init.generator"):
+            generator = build_generator(gan, self.schema, context.shape)
+        with scope(self.seed, "init.critic"):
+            critic = PairCritic(width, self.config.channels, context.shape)
+            initialise_glorot(critic)
+        with scope(self.seed, "init.encoder"):
+            encoder = ValueEncoder(aspects, self.config.channels, context.shape)
+            initialise_glorot(encoder)
+        for network in (generator, critic, encoder):
+            channels_last(network.to(self.device).train())
+        return _Players(self.config, context, self.seed, generator, critic, encoder)
+
+    def _group(self, name: str, network: nn.Module) -> Group:
+        parameters = list(network.parameters())
+        return Group(
+            name, parameters, Adam(parameters, self.config.rate, self.config.betas, fused=True)
+        )
+
+    def _fixed_images(self) -> Tensor:
+        aspects = self.batches.fake_aspects("fixed", 0)
+        numbers = stream(self.seed, "latent.fixed", 0, self.config.batch)
+        with torch.no_grad():
+            return self.players.images(self.average.module, aspects, numbers)
+
+    def _checkpointer(self, folder: Path) -> Checkpointer:
+        parts = Parts(**self.guard.parts.parts, recorder=self.recorder, guard=self.guard)
+        identity = fingerprint(
+            {
+                "config": to_plain(
+                    replace(self.config, steps=1)
+                ),  # no step depends on their number
+                "schema": self.schema.to_plain(),
+                "seed": self.seed,
+                "data": self.data.digest(),
+            }
+        )
+        return Checkpointer(folder / "checkpoints", parts, identity)
+
+    def _trained(self, result: LoopResult) -> TrainedBidirectional:
+        generator = self.average.module
+        gan = TrainedGan(
+            generator=generator,
+            generator_digest=tensors_digest(generator.state_dict()),
+            config=self.config.gan(),
+            schema=self.schema,
+            shape=self.data.shape,
+            context=self.players.context,
+            logs=result.history,
+            events=list(result.events),
+            images_shown=result.step * self.config.batch,
+            step=result.kept,
+            stopped=result.stopped,
+        )
+        return TrainedBidirectional(gan, self.players.encoder.eval().requires_grad_(False))

@@ -1,0 +1,429 @@
+"""What recipes of aspect maps share: a generator, its inverse, maps of its latent, and the measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from augmint.aspects.base import Schema
+from augmint.core.errors import DataError, UsageError
+from augmint.core.machine import resolve_device
+from augmint.core.registry import DATASETS
+from augmint.core.streams import derive, permutation
+from augmint.latent.aspect_map import AspectMapConfig
+from augmint.latent.encoder import EncoderConfig
+from augmint.latent.inversion import InversionConfig
+from augmint.recipes.base import Outcome, Recipe, Surroundings
+from augmint.tasks.base import TaskConfig
+from augmint.training.config import GanConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from PIL.Image import Image
+
+    from augmint.aspects.base import Aspect
+    from augmint.core.types import ByteArray, FloatArray, IntArray
+    from augmint.latent.aspect_map import AspectMap
+    from augmint.latent.conditioned import Conditioned
+    from augmint.latent.inversion import Inversion
+    from augmint.tasks.trained import TrainedTask
+    from augmint.training.gan import TrainedGan
+
+Baseline = Literal["distilled", "joint"]
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Everything that the numbers depend on, besides data and seed.
+
+    Args:
+        gan: the generator's training, without conditioning.
+        inversion: how images are inverted.
+        encoder: the network that starts the inversion; None: random latents.
+        map: the aspect map.
+        measurer: the independent network that says what a minted image carries.
+        size: height and width that images are scaled to.
+        channels: 1 for grey, 3 for colour.
+        draws: training images, of a built-in set that is drawn; other sets are taken whole.
+        measured_on: drawn images that train the measurer, likewise; for other sets it learns from
+            the generator's training images.
+        test_share: of a set without a test part.
+        minted: pairs that are measured.
+        baselines: what stands beside the aspect map.
+        walks: mirror paths that are drawn and measured.
+    """
+
+    gan: GanConfig
+    inversion: InversionConfig
+    encoder: EncoderConfig | None
+    map: AspectMapConfig
+    measurer: TaskConfig
+    size: tuple[int, int]
+    channels: int = 3
+    draws: int = 20_000
+    measured_on: int = 50_000
+    test_share: float = 0.1
+    minted: int = 2000
+    baselines: tuple[Baseline, ...] = ("distilled", "joint")
+    walks: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images with stored values of one aspect."""
+
+    images: ByteArray
+    values: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The data of a run: three parts that share no image, but for `measured` where data are few."""
+
+    aspect: Aspect
+    train: Part
+    test: Part
+    measured: Part
+    text: str
+
+
+def material(config: PairsConfig, surroundings: Surroundings, kind: str) -> Material:
+    """Return training images, test images and the measurer's, with the first aspect of a kind.
+
+    Raises:
+        DataError: if the set has no aspect of this kind.
+    """
+    from augmint.data.ingest import ingest
+
+    name, seed = surroundings.data, surroundings.seed
+    if name in DATASETS.names() and hasattr(DATASETS.get(name), "images"):
+        made = [
+            DATASETS.create({"name": name, "images": count, "seed": derive(seed, purpose) % 2**31})
+            for count, purpose in (
+                (config.draws, "recipe.draws"),
+                (max(64, int(config.test_share * config.draws)), "recipe.test"),
+                (config.measured_on, "recipe.measured"),
+            )
+        ]
+        drawn = [member.build(config.size, config.channels) for member in made]
+        aspect = _first(drawn[0].schema, kind, name)
+        parts = [Part(c.images, np.asarray(c.values[aspect.name])) for c in drawn]
+        text = f"the measurer learnt from {config.measured_on} further drawn images"
+        return Material(aspect, parts[0], parts[1], parts[2], text)
+    table = ingest(name, surroundings.out / "cache", size=config.size, channels=config.channels)
+    aspect = _first(table.schema, kind, name)
+    rows = _rows(table.parts, config.test_share, seed)
+    train, test = (
+        Part(np.ascontiguousarray(table.images[r]), np.asarray(table.values[aspect.name][r]))
+        for r in rows
+    )
+    text = "the measurer learnt from the generator's training images; the test images are unseen"
+    return Material(aspect, train, test, train, text)
+
+
+def _first(schema: Schema, kind: str, name: str) -> Aspect:
+    found = schema.of_kind(kind)
+    if not found:
+        held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "none"
+        raise DataError(f"this recipe needs {kind}", f"{name}, which has {held}", "add them")
+    return found[0]
+
+
+def _rows(parts: Mapping[str, IntArray], share: float, seed: int) -> tuple[IntArray, IntArray]:
+    if "train" in parts and "test" in parts:
+        return parts["train"], parts["test"]
+    if "all" not in parts:
+        raise UsageError(
+            "a recipe needs training and test images", ", ".join(parts), "give both parts"
+        )
+    order = parts["all"][permutation(seed, "recipe.test", len(parts["all"]))]
+    count = max(1, int(share * len(order)))
+    return order[count:], order[:count]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all methods are measured with.
+
+    Args:
+        config: of the run.
+        material: its data.
+        measurer: trained on real images.
+        surroundings: where it runs.
+        device: resolved.
+    """
+
+    config: PairsConfig
+    material: Material
+    measurer: TrainedTask
+    surroundings: Surroundings
+    device: str
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return self.surroundings.seed
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.surroundings.out
+
+    def errors(self, images: ByteArray, values: np.ndarray[Any, Any]) -> FloatArray:
+        """Return the error of the measurer's prediction against claimed values, `(N,)`."""
+        return self.measurer.errors(images, values)
+
+
+def bench(config: PairsConfig, surroundings: Surroundings, kind: str) -> Bench:
+    """Return data and the trained measurer."""
+    device = str(resolve_device(surroundings.device))
+    data = material(config, surroundings, kind)
+    seed = derive(surroundings.seed, "recipe.measurer")
+    measurer = network(config.measurer, data.aspect, data.measured, seed, device)
+    return Bench(config, data, measurer, surroundings, device)
+
+
+def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: str) -> TrainedTask:
+    """Return a network that tells the aspect, trained on real images alone."""
+    from augmint.tasks.base import Source, task_of
+
+    task = task_of(config)
+    source = Source(part.images, {aspect.name: part.values}, np.arange(len(part.images)))
+    shape = part.images.shape[1], part.images.shape[2], part.images.shape[3]
+    settled = replace(config, aspect=aspect.name)
+    return task.train(settled, Schema((aspect,)), shape, [source], "none", seed, device)
+
+
+def generator(bench: Bench, images: ByteArray, folder: str, config: GanConfig) -> TrainedGan:
+    """Return a generator of images, trained in a folder of the run, or read from it."""
+    from augmint.training.gan import GanTraining, TrainingImages
+    from augmint.training.guard import GuardRules
+
+    data = TrainingImages(images, {}, np.arange(len(images)))
+    # an auto-encoder critic lets images be alike for longer than others do
+    rules = GuardRules(warm_up=max(1000, config.steps // 3))
+    where = bench.out / folder
+    return GanTraining(config, data, Schema(()), bench.seed, where, bench.device, rules).run()
+
+
+def inverses(bench: Bench, trained: TrainedGan) -> tuple[Conditioned, Inversion, Inversion]:
+    """Return the generator, and the inversions of training and of test images."""
+    from augmint.latent.conditioned import of_gan
+    from augmint.latent.encoder import LatentEncoder, train_encoder
+
+    config, data = bench.config, bench.material
+    network, settled = of_gan(trained, config.inversion)
+    learned: LatentEncoder | None = None
+    if config.encoder is not None:
+        wanted = replace(config.encoder, latent_dim=network.free, prior=settled.prior)
+        learned = kept(
+            bench.out / "encoder.safetensors",
+            lambda path: LatentEncoder.load(path, bench.device),
+            lambda: train_encoder(
+                network, trained.shape, wanted, bench.seed, data.train.images,
+                device=bench.device, progress=True,
+            ),
+        )  # fmt: skip
+    found = [
+        inverted(bench, network, settled, images, name, learned)
+        for images, name in ((data.train.images, "train"), (data.test.images, "test"))
+    ]
+    return network, found[0], found[1]
+
+
+def inverted(
+    bench: Bench,
+    network: Conditioned,
+    settled: InversionConfig,
+    images: ByteArray,
+    name: str,
+    learned: Callable[[ByteArray], torch.Tensor] | None = None,
+) -> Inversion:
+    """Return the inversion of images, kept in the run's folder under a name."""
+    from augmint.latent.inversion import Inversion, invert
+
+    start = None if learned is None else learned(images)
+    return kept(
+        bench.out / f"inverted-{name}.safetensors",
+        Inversion.load,
+        lambda: invert(
+            network, images, settled, derive(bench.seed, name), start,
+            device=bench.device, progress=True,
+        ),
+    )  # fmt: skip
+
+
+def kept(path: Path, load: Callable[[Path], Any], make: Callable[[], Any]) -> Any:
+    """Return what a file holds, made and saved first if it is not there."""
+    if path.is_file():
+        return load(path)
+    made = make()
+    made.save(path)
+    return made
+
+
+def mapped(bench: Bench, latents: torch.Tensor, values: Any, shape: Any, name: str) -> AspectMap:
+    """Return the aspect map of latents and stored values, kept in the run's folder."""
+    from augmint.latent.aspect_map import AspectMap, train_aspect_map
+
+    return kept(  # type: ignore[no-any-return]
+        bench.out / f"map-{name}.safetensors",
+        lambda path: AspectMap.load(path, bench.device),
+        lambda: train_aspect_map(
+            latents, values, bench.material.aspect, shape, bench.config.map,
+            derive(bench.seed, f"map.{name}"), bench.device, progress=True,
+        ),
+    )  # fmt: skip
+
+
+def minted(bench: Bench, trained: TrainedGan, told: AspectMap) -> Part:
+    """Return minted pairs: drawn latents, the generator's images and the map's values."""
+    from augmint.core.registry import CONDITIONING
+    from augmint.latent.pairs import PairSampler
+    from augmint.minting.sampler import GanSampler
+
+    conditioning = CONDITIONING.create(trained.config.conditioning)
+    sampler = GanSampler(trained.generator, conditioning, trained.context, bench.device)
+    images, values = PairSampler(sampler, [told]).pairs(
+        np.arange(bench.config.minted), derive(bench.seed, "recipe.mint")
+    )
+    return Part(images, values[told.aspect.name])
+
+
+def distilled(bench: Bench, trained: TrainedGan) -> AspectMap:
+    """Return the map that a teacher taught on generated images; the measurer is not the teacher."""
+    from augmint.latent.conditioned import of_gan
+    from augmint.latent.distilled import drawn_pairs
+
+    data, config = bench.material, bench.config
+    seed = derive(bench.seed, "recipe.teacher")
+    teacher = network(config.measurer, data.aspect, data.train, seed, bench.device)
+    network_, settled = of_gan(trained, config.inversion)
+    latents, values = drawn_pairs(
+        network_, teacher.predictions, len(data.train.images), network_.free, settled.prior,
+        seed, device=bench.device,
+    )  # fmt: skip
+    return mapped(bench, latents, values, trained.shape, "distilled")
+
+
+def joint(bench: Bench) -> Part:
+    """Return pairs of a generator whose images carry the aspect as further channels."""
+    from augmint.core.registry import CONDITIONING
+    from augmint.latent.joint import Joint
+    from augmint.minting.sampler import GanSampler
+    from augmint.training.gan import TrainingImages
+
+    data = bench.material
+    how = Joint(Schema((data.aspect,)), data.train.images.shape[1])
+    values = {data.aspect.name: data.train.values}
+    ids = np.arange(len(data.train.images))
+    stacked = how.join(TrainingImages(data.train.images, values, ids)).images
+    trained = generator(bench, stacked, "joint", bench.config.gan)
+    conditioning = CONDITIONING.create(trained.config.conditioning)
+    sampler = GanSampler(trained.generator, conditioning, trained.context, bench.device)
+    ids = np.arange(bench.config.minted)
+    images, told = how.split(sampler.sample({}, ids, derive(bench.seed, "recipe.mint")))
+    return Part(images, told[data.aspect.name])
+
+
+def shown(aspect: Aspect, part: Part, count: int = 16, scale: int = 3) -> Image:
+    """Return a picture of the first pairs: images, and below them the aspect drawn over them."""
+    from augmint.core.pictures import as_rgb, rows
+
+    large = [i.repeat(scale, 1).repeat(scale, 2) for i in part.images[:count]]
+    drawn = [aspect.draw(i, v) for i, v in zip(large, part.values, strict=False)]
+    return rows([np.stack([as_rgb(i) for i in large]), np.stack(drawn)], ["images", aspect.name])
+
+
+@dataclass(frozen=True)
+class PairsRecipe(Recipe[PairsConfig]):
+    """Learns an aspect as a function of a generator's latent, and measures minted pairs."""
+
+    kind: ClassVar[str]
+    """Of the aspect."""
+    score: ClassVar[str]
+    """The error's name in metrics: "nme" as it is, "iou" as 1 - error."""
+
+    def run(self, config: PairsConfig, surroundings: Surroundings) -> Outcome:
+        """Train generator, inverse, maps and baselines; measure pairs by an independent network."""
+        from augmint.metrics.aspects import annotation_truth, latent_gap
+
+        place = bench(config, surroundings, self.kind)
+        data = place.material
+        trained = generator(place, data.train.images, "gan", config.gan)
+        network, train, test = inverses(place, trained)
+        told = mapped(place, train.latents, data.train.values, trained.shape, "inverted")
+        own = place.errors(data.test.images, data.test.values)
+        pairs = {"minted": minted(place, trained, told)}
+        if "distilled" in config.baselines:
+            pairs["distilled"] = minted(place, trained, distilled(place, trained))
+        if "joint" in config.baselines:
+            pairs["joint"] = joint(place)
+        rebuilt = images_of(network, test)
+        pairs["inverted"] = Part(rebuilt, told.values(test.latents))
+        numbers: dict[str, float | None] = {"measurer": float(own.mean())}
+        numbers["told_of_test"] = float(told.errors(test.latents, data.test.values).mean())
+        for name, part in pairs.items():
+            found = annotation_truth(place.errors(part.images, part.values), own)
+            numbers[name], numbers[f"{name}_ratio"] = found.error, found.ratio
+        numbers = {self._name(k): self._value(k, v) for k, v in numbers.items()}
+        drawn = drawn_latents(len(test), network.free, config, place.seed)
+        gap = latent_gap(test.latents.numpy(), drawn.numpy(), place.seed)
+        numbers |= {"latent_gap": gap.distance, "latent_gap_floor": gap.floor}
+        for name, inverse in (("train", train), ("test", test)):
+            numbers |= {f"l1_{name}": float(inverse.l1.mean())}
+            numbers |= {f"psnr_{name}": float(inverse.psnr.mean())}
+        pictures = {name: shown(data.aspect, part) for name, part in pairs.items()}
+        pictures["real"] = shown(data.aspect, data.test)
+        warnings = [] if trained.stopped == "done" else [f"training stopped: {trained.stopped}"]
+        return Outcome(
+            numbers, self._protocols(place, len(own)), pictures, trained.images_shown, warnings
+        )
+
+    def _name(self, name: str) -> str:
+        return name if name.endswith("_ratio") else f"{name}_{self.score}"
+
+    def _value(self, name: str, value: float | None) -> float | None:
+        inverts = self.score == "iou" and not name.endswith("_ratio") and value is not None
+        return 1.0 - value if inverts and value is not None else value
+
+    def _protocols(self, place: Bench, tests: int) -> dict[str, str]:
+        own = {"nme": "normalised mean error", "iou": "mean intersection over union"}[self.score]
+        network = f"{place.measurer.digest[:12]}, {place.material.text}"
+        pairs = (
+            f"{own} of a network's predictions against the claims of {place.config.minted} pairs"
+        )
+        told = {
+            "measurer": f"{own} of the measuring network {network}, on {tests} test images",
+            "told_of_test": f"{own} of the aspect map at the inverted latents of {tests} test images",
+            "minted": f"{pairs}; drawn latents, the aspect map learnt on inverted ones",
+            "distilled": f"{pairs}; drawn latents, a map taught by another network on generated images",
+            "joint": f"{pairs}; one generator for image and aspect",
+            "inverted": f"{pairs.replace(str(place.config.minted), str(tests))}; latents of test images",
+        }
+        return {self._name(name): text for name, text in told.items()}
+
+
+def images_of(network: Conditioned, inverse: Inversion) -> ByteArray:
+    """Return the images of inverted latents, uint8."""
+    import torch
+
+    from augmint.core.types import to_uint8
+
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        made = [to_uint8(network(z.to(device))).cpu() for z in inverse.latents.split(256)]
+    return torch.cat(made).numpy()
+
+
+def drawn_latents(count: int, width: int, config: PairsConfig, seed: int) -> torch.Tensor:
+    """Return twice as many latents of the prior, for the distance and its floor."""
+    from augmint.core.streams import stream
+    from augmint.latent.slots import draw
+
+    return draw(stream(seed, "recipe.gap", 0, 2 * count), width, config.inversion.prior)

@@ -1,0 +1,184 @@
+"""Formats with annotations: written, read and written again, nothing changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augmint.core.errors import DataError
+from augmint.core.registry import FORMATS
+from augmint.data.ingest import ingest
+from augmint.data.table import Table
+
+from .random_tables import (
+    Maker,
+    boxes,
+    field,
+    label,
+    mask,
+    plain_mask,
+    points,
+    random_table,
+    vector,
+    whole_field,
+)
+
+HELD: dict[str, tuple[tuple[Maker, ...], ...]] = {
+    "coco": (
+        (mask,),
+        (points,),
+        (points, label),
+        (mask, points),
+        (label, points, mask),
+        (boxes,),
+        (label, boxes),
+    ),
+    "yolo": ((plain_mask,), (points,), (points, label), (boxes,), (label, boxes)),
+    "csv": ((points,), (label, points)),
+    "mask-folders": ((mask,), (whole_field,), (mask, whole_field)),
+    "manifest": (
+        (label, points, mask, vector, field),
+        (vector,),
+        (mask,),
+        (field,),
+        (points, label),
+    ),
+}
+"""Format to the kinds of annotation that it holds together."""
+
+WITH_EXTRAS = ("coco", "csv", "manifest")
+CASES, ROWS = 500, 20
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def same(a: Table, b: Table) -> None:
+    assert a.schema == b.schema
+    assert np.array_equal(np.asarray(a.images), np.asarray(b.images))
+    for name, values in a.values.items():
+        assert values.dtype == b.values[name].dtype
+        assert np.array_equal(values, b.values[name], equal_nan=values.dtype.kind == "f"), name
+    assert a.part_of().tolist() == b.part_of().tolist()
+    assert {o: r.tolist() for o, r in a.origins.items()} == {
+        o: r.tolist() for o, r in b.origins.items()
+    }
+    assert (a.groups is None) == (b.groups is None)
+    if a.groups is not None and b.groups is not None:
+        assert a.groups.tolist() == b.groups.tolist()
+    assert a.digest == b.digest
+
+
+@pytest.mark.parametrize("format", sorted(HELD))
+def test_written_read_and_written_again_is_identical(tmp_path: Path, format: str) -> None:
+    rng = np.random.default_rng(sum(format.encode()))
+    held = itertools.cycle(HELD[format])
+    for case in range(CASES // ROWS):
+        place = tmp_path / str(case)
+        table = random_table(rng, place / "t", next(held), ROWS, format in WITH_EXTRAS)
+        member = FORMATS.create(format)
+        member.write(table, place / "one")
+        again = ingest(place / "one", place / "cache")
+        assert again.rules["format"] == format
+        assert not again.quarantined
+        same(table, again)
+        member.write(again, place / "two")
+        assert content(place / "one") == content(place / "two")
+
+
+@pytest.mark.parametrize("format", sorted(set(HELD) - {"manifest"}))
+def test_other_programs_need_no_schema(tmp_path: Path, format: str) -> None:
+    """The annotations themselves stand in the layout's own files."""
+    rng = np.random.default_rng(3)
+    for case, makers in enumerate(HELD[format]):
+        place = tmp_path / str(case)
+        table = random_table(rng, place / "t", makers, 8)
+        FORMATS.create(format).write(table, place / "out")
+        (place / "out" / "schema.json").unlink()
+        void = getattr(table.schema["mask"], "void", None) if "mask" in table.schema else None
+        asked = {"name": format, "void": void} if format == "mask-folders" else None
+        again = ingest(place / "out", place / "cache", format=asked)
+        for aspect in table.schema:
+            found = next(a for a in again.schema if a.kind == aspect.kind)
+            values, read = table.values[aspect.name], again.values[found.name]
+            if aspect.kind == "mask" and void is not None:
+                stored = getattr(found, "void", None)
+                values = np.where(values == void, -1, values.astype(int))
+                read = np.where(read == stored, -1, read.astype(int))
+            if aspect.kind == "category":  # classes in their own order
+                names = np.array(getattr(aspect, "classes", ()))[values]
+                assert names.tolist() == np.array(getattr(found, "classes", ()))[read].tolist()
+                continue
+            assert np.array_equal(values, read, equal_nan=values.dtype.kind == "f"), makers
+
+
+@pytest.mark.parametrize("format", sorted(HELD))
+def test_annotations_scale_with_their_images(tmp_path: Path, format: str) -> None:
+    rng = np.random.default_rng(5)
+    makers = next(
+        m for m in HELD[format] if {"points", "mask", "plain_mask"} & {f.__name__ for f in m}
+    )
+    table = random_table(rng, tmp_path / "t", makers, 6)
+    FORMATS.create(format).write(table, tmp_path / "out")
+    height, width = table.shape[1:]
+    again = ingest(tmp_path / "out", tmp_path / "cache", size=(3 * height, 2 * width))
+    for aspect in table.schema:
+        values, read = table.values[aspect.name], again.values[aspect.name]
+        if aspect.kind == "mask":
+            assert np.array_equal(read, values.repeat(3, 1).repeat(2, 2))
+        elif aspect.kind == "landmarks":
+            assert np.allclose(read, values * [2, 3, 1], rtol=1e-6)
+            assert getattr(again.schema[aspect.name], "size", None) == (3 * height, 2 * width)
+        else:
+            assert aspect.kind != "category" or np.array_equal(read, values)
+
+
+def test_images_of_several_sizes(tmp_path: Path) -> None:
+    """Points and masks are in the frame of their own image, whatever the others' are."""
+    from .conftest import encoded, noise
+
+    lines = []
+    for i, (height, width) in enumerate(((4, 6), (8, 6), (12, 18))):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{i}.png").write_bytes(encoded(noise(1, 1, height, width)[0, 0]))
+        half = np.zeros((height, width), np.uint8)
+        half[:, : width // 2] = 1
+        (tmp_path / "in" / f"m{i}.png").write_bytes(encoded(half))
+        told = {"landmarks": [[width / 2, height / 4]], "mask": f"m{i}.png"}
+        lines.append(json.dumps({"file_name": f"{i}.png", **told}))
+    (tmp_path / "in" / "metadata.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="--size 8"):
+        ingest(tmp_path / "in", tmp_path / "cache")
+    table = ingest(tmp_path / "in", tmp_path / "cache", size=(4, 6))
+    assert table.values["landmarks"].tolist() == [[[3, 1, 2]]] * 3
+    assert (table.values["mask"] == [1, 1, 1, 0, 0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("format", "makers"),
+    [
+        ("coco", (vector,)),
+        ("coco", (label,)),
+        ("coco", (mask, label)),
+        ("coco", (field,)),
+        ("yolo", (mask, points)),
+        ("yolo", (label,)),
+        ("yolo", (vector, points)),
+        ("csv", (label,)),
+        ("csv", (mask, points)),
+        ("mask-folders", (points,)),
+        ("mask-folders", (mask, label)),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path, format: str, makers) -> None:
+    table = random_table(np.random.default_rng(0), tmp_path / "t", makers, 4)
+    with pytest.raises(DataError, match="manifest"):
+        FORMATS.create(format).write(table, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,99 @@
+"""The recipes of aspect maps follow their sheet, and refuse data that they cannot learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augmint.aspects.base import Schema
+from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.mask import Mask
+from augmint.core.errors import DataError, UsageError
+from augmint.core.registry import ARCHITECTURES, CONDITIONING
+from augmint.core.streams import stream
+from augmint.latent.aspect_map import train_aspect_map
+from augmint.latent.paths import MIRROR_STEPS
+from augmint.recipes.base import Surroundings
+from augmint.recipes.began_landmarks import BeganFacesLandmarks
+from augmint.recipes.began_mask import BeganMask
+from augmint.recipes.latent_pairs import _rows, material
+from augmint.recipes.mirror_path import MirrorPath
+
+
+@pytest.mark.parametrize("recipe", [BeganFacesLandmarks(), BeganMask(), MirrorPath()])
+def test_the_generator_is_the_sheets(recipe: BeganFacesLandmarks) -> None:
+    config = recipe.configure("text")
+    gan = config.gan
+    assert (gan.generator_rate, gan.critic_rate, gan.betas) == (1e-4, 1e-4, (0.5, 0.999))
+    assert (gan.batch, gan.latent_dim, gan.simultaneous) == (16, 64, True)
+    assert gan.objective == {"name": "began", "gamma": 0.5}
+    numbers = stream(0, "test", 0, 500)
+    context = type("Context", (), {"latent_dim": 64})
+    z = CONDITIONING.create(gan.conditioning).sample_latent(context, {}, numbers)
+    assert z.shape == (500, 64)
+    assert -1 <= float(z.min()) < -0.99 < 0.99 < float(z.max()) < 1
+    assert abs(float(z.var()) - 1 / 3) < 0.01
+    generator = ARCHITECTURES.create(gan.generator).build(64, (3, 128, 128))
+    assert sum(p.numel() for p in generator.parameters()) == 637_251
+
+
+def test_the_search_is_that_of_text_and_program() -> None:
+    recipe = BeganFacesLandmarks()
+    text, released = (recipe.configure(v).inversion for v in ("text", "released"))
+    for how in (text, released):
+        assert (how.rate, how.betas, how.steps, how.bound) == (0.1, (0.9, 0.999), 500, 0.0)
+        assert how.prior == "uniform"
+    assert (text.loss, text.restarts) == ("l1", 0)
+    assert (released.loss, released.keep) == ("l2", "last")
+    assert (released.restarts, released.restart_after, released.restart_above) == (3, 20, 0.1)
+    assert MIRROR_STEPS == 14
+
+
+def test_the_maps_are_the_sheets() -> None:
+    points = Landmarks("points", tuple(map(str, range(49))), (128, 128), pairs=())
+    z = torch.zeros(2, 64)
+    values = np.full((2, 49, 3), 2, np.float32)
+    config = BeganFacesLandmarks().configure("text").map
+    assert (config.output, config.loss, config.rate, config.batch) == (
+        "sigmoid",
+        "squared",
+        3e-4,
+        16,
+    )
+    short = BeganFacesLandmarks().configure("text", debug=True).map
+    found = train_aspect_map(z, values, points, (3, 128, 128), short)
+    wanted = 64 * 128 + 128 + 2 * (128 * 128 + 128) + 128 * 98 + 98
+    assert sum(p.numel() for p in found.network.parameters()) == wanted
+    mask = BeganMask().configure("text")
+    assert mask.size == (96, 128)
+    assert mask.map.decoder == {"name": "began-generator", "channels": 64}
+    decoder = ARCHITECTURES.create(mask.map.decoder).build(64, (1, 96, 128))
+    assert sum(p.numel() for p in decoder.parameters()) == 569_537
+    assert Schema((Mask("iris", ("ground", "iris")),)).of_kind(BeganMask.kind)
+
+
+def test_the_three_parts_of_drawn_sets_share_no_image(tmp_path: Path) -> None:
+    config = BeganFacesLandmarks().configure("text", debug=True)
+    found = material(config, Surroundings(tmp_path, "toy-faces", seed=3), "landmarks")
+    parts = [found.train, found.test, found.measured]
+    assert [len(p.images) for p in parts] == [config.draws, 64, config.measured_on]
+    everything = [image.tobytes() for p in parts for image in p.images]
+    assert len(set(everything)) == len(everything)
+    with pytest.raises(DataError, match="needs mask"):
+        material(config, Surroundings(tmp_path, "digits", seed=3), "mask")
+
+
+def test_rows_are_split_once_and_by_the_seed() -> None:
+    parts = {"all": np.arange(50)}
+    train, test = _rows(parts, 0.2, seed=1)
+    assert sorted([*train, *test]) == list(range(50))
+    assert len(test) == 10
+    assert np.array_equal(test, _rows(parts, 0.2, seed=1)[1])
+    assert not np.array_equal(test, _rows(parts, 0.2, seed=2)[1])
+    own = {"train": np.arange(5), "test": np.arange(5, 9)}
+    assert _rows(own, 0.2, 0) == (own["train"], own["test"])
+    with pytest.raises(UsageError, match="both parts"):
+        _rows({"train": np.arange(5)}, 0.2, 0)

@@ -1,0 +1,187 @@
+"""Studies of points, masks and numbers: from annotated images to a verdict, and nothing misplaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import augmint
+from augmint.core.errors import IncompatibleError, UsageError
+from augmint.data.ingest import ingest
+from augmint.data.table import Table
+from augmint.minting.bundle import Bundle
+from augmint.minting.review import ByError
+from augmint.studies.arms import ARMS
+from augmint.studies.materials import Store, load_minted, sources_of
+from augmint.studies.pipeline import fitted_to
+from augmint.studies.rows import Rows
+from augmint.studies.steps import bounded
+from augmint.studies.study import ProveOptions, resolve
+from augmint.tasks.base import RealRows
+
+TINY: dict[str, Any] = {
+    "task.steps": 6,
+    "task.batch": 16,
+    "generator.steps": 6,
+    "generator.batch": 16,
+    "generator.latent_dim": 8,
+    "generator.generator": {"name": "dcgan-generator", "channels": 4},
+    "generator.critic": {"name": "dcgan-critic", "channels": 4},
+    "generator.auxiliary_augment": None,
+    "policy.candidates": ["none", "affine"],
+    "minted_per_class": 20,
+    "curation.max_draws": 2,
+    "curation.duplicate_distance": 0.0,
+    "size": [24, 32],
+}
+CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "landmarks": ("toy-faces", 8, {"task.network": {"name": "small-cnn", "channels": 8}}),
+    "segmentation": ("toy-eyes", 40, {"task.network": {"name": "unet", "channels": 4, "depth": 2}}),
+    "regression": ("toy-eyes", 40, {"task.network": {"name": "small-cnn", "channels": 8}}),
+}
+METRICS = {"landmarks": "1 - NME", "segmentation": "mIoU", "regression": "1 - MAE / spread"}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AUGMINT_QUIET", "1")
+    return
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    data, count, more = CASES[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = {**TINY, **more, "task.kind": request.param}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUGMINT_QUIET", "1")
+        # a generator of six steps draws nothing that would pass
+        patch.setattr(
+            "augmint.studies.steps.bounded", lambda j, _, __: ByError(j, j.aspect.name, 1e9)
+        )
+        report = augmint.prove(data, folder, per_class=count, seeds=2, workers=1, settings=settings)
+    return request.param, folder, report
+
+
+def stage(folder: Path, name: str) -> Path:
+    (found,) = (p for p in (folder / "stages").iterdir() if p.name.rpartition("-")[0] == name)
+    return found
+
+
+def opened(folder: Path) -> tuple[Table, Rows]:
+    (tables,) = (folder / "stages" / "tables").iterdir()
+    return Table.open(tables), Rows.load(stage(folder, "split-0") / "rows.npz")
+
+
+def test_it_ends_in_a_verdict_about_the_tasks_own_score(study: Any) -> None:
+    kind, folder, report = study
+    assert report["metric"] == METRICS[kind]
+    assert METRICS[kind] in report["sentence"]
+    assert report["claims"]["recognised"] is False
+    assert report["per_class"] == []
+    assert set(report["arms"]) == {"classic", "minted", "shuffled", "more-real"}
+    page = (folder / "report.html").read_text()
+    assert "carry their label" not in page
+    assert f"against their {report['claims']['aspect']}" in page
+    classes = "real images a class" in report["sentence"]
+    assert classes == (kind == "landmarks")  # toy-eyes has no classes
+
+
+def test_minted_images_carry_the_aspect_and_nothing_they_were_not_asked_for(study: Any) -> None:
+    _, folder, report = study
+    table, _ = opened(folder)
+    aspect = report["claims"]["aspect"]
+    minted = load_minted(stage(folder, "mint-0") / "curated")
+    assert set(minted.values) == {aspect} | ({"label"} & {a.name for a in table.schema})
+    table.schema[aspect].check(minted.values[aspect])
+    bundle = Bundle.open(folder / "bundle")
+    assert {a.name for a in bundle.schema} == set(minted.values)
+    assert "judge" in bundle.missing
+
+
+def test_what_is_written_is_read_again_in_the_same_order(study: Any, tmp_path: Path) -> None:
+    _, folder, report = study
+    minted = load_minted(stage(folder, "mint-0") / "curated")
+    found = ingest(folder / "minted", tmp_path)
+    aspect = report["claims"]["aspect"]
+    assert len(found) == len(minted)
+    rows = [json.loads(s) for s in (folder / "minted" / "metadata.jsonl").read_text().splitlines()]
+    ids = np.array([row["id"] for row in rows])
+    order = np.argsort(minted.ids)[np.argsort(np.argsort(ids))]
+    np.testing.assert_array_equal(found.images, minted.images[order])
+    np.testing.assert_allclose(found.values[aspect], minted.values[aspect][order], atol=1e-3)
+
+
+def test_shuffled_gives_annotations_of_other_images(study: Any) -> None:
+    _, folder, report = study
+    table, rows = opened(folder)
+    store = Store(table, rows, stage(folder, "mint-0"), 3)
+    aspect = report["claims"]["aspect"]
+    real, true = sources_of(ARMS["minted"], store, 0.25)
+    _, shuffled = sources_of(ARMS["shuffled"], store, 0.25)
+    assert real.origin == "real"
+    np.testing.assert_array_equal(true.images, shuffled.images)
+    moved = [
+        not np.array_equal(a, b)
+        for a, b in zip(true.values[aspect], shuffled.values[aspect], strict=True)
+    ]
+    assert np.mean(moved) > 0.5
+
+
+def test_curation_bounds_the_error_by_real_images(study: Any) -> None:
+    _, folder, report = study
+    table, rows = opened(folder)
+    real = RealRows.of(table, rows.held_out)
+
+    class Level:
+        """Errs by the mean brightness of an image."""
+
+        aspect = table.schema[report["claims"]["aspect"]]
+
+        def errors(self, images: np.ndarray, values: np.ndarray) -> np.ndarray:
+            return images.reshape(len(images), -1).mean(1)
+
+    review = bounded(Level(), real, 0.9)  # type: ignore[arg-type]
+    assert isinstance(review, ByError)
+    reasons, scores = review(real.images, real.values)
+    assert np.mean(reasons == "") == pytest.approx(0.9, abs=0.01)
+    assert ((scores["error"] > review.limit) == (reasons == "disagrees")).all()
+
+
+def test_policies_that_may_mirror_unknown_pairs_are_left_out(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from augmint.aspects.base import Schema
+
+    table = ingest("toy-faces", tmp_path)
+    unnamed = replace(table.schema["landmarks"], pairs=None)  # type: ignore[type-var]
+    blind = replace(table, schema=Schema((unnamed,)))
+    config = resolve("toy-faces", ProveOptions(task="landmarks"))
+    assert "flip-affine" in fitted_to(config, table).policy.candidates
+    found = fitted_to(config, blind).policy.candidates
+    assert "flip-affine" not in found
+    assert "affine" in found
+
+
+def test_a_task_is_named_by_its_beginning_or_by_a_setting() -> None:
+    options = [ProveOptions(task="segment"), ProveOptions(settings={"task.kind": "segmentation"})]
+    first, second = (resolve("toy-eyes", o) for o in options)
+    assert first == second
+    assert first.task.network == "unet"
+    with pytest.raises(UsageError, match="did you mean 'landmarks'"):
+        resolve("toy-faces", ProveOptions(task="landmark-s"))
+
+
+def test_a_generator_that_does_not_carry_the_aspect_is_refused(tmp_path: Path) -> None:
+    settings = {**TINY, "task.kind": "landmarks", "generator.conditioning": "vac"}
+    with pytest.raises(IncompatibleError, match="landmarks"):
+        augmint.prove("toy-faces", tmp_path / "a", seeds=2, workers=1, settings=settings)
+    with pytest.raises(IncompatibleError, match="predicts a mask"):
+        augmint.prove(
+            "digits", tmp_path / "b", seeds=2, workers=1, settings={"task.kind": "segmentation"}
+        )
