@@ -36,8 +36,8 @@ def linear(first: Tensor, last: Tensor, inner: int = MIRROR_STEPS) -> Tensor:
         inner: n, latents between them, at least 0.
 
     Example:
-        >>> linear(torch.tensor([0.0]), torch.tensor([3.0]), 2).flatten().tolist()
-        [0.0, 1.0, 2.0, 3.0]
+        >>> linear(torch.tensor([0.0]), torch.tensor([4.0]), 3).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     share = _shares(inner)
     return (1.0 - share) * first.unsqueeze(-2) + share * last.unsqueeze(-2)

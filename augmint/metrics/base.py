@@ -208,12 +208,16 @@ def measure_features(
 
 
 def extract(features: FeatureMap, images: ByteArray) -> FloatArray:
-    """Return features as finite float64 `(N, D)`.
+    """Return features as finite numbers `(N, D)`, in the precision that the map gives.
+
+    Metrics compute in float64: they convert the rows they take, not all that there are.
 
     Raises:
         UsageError: if rows are missing, not vectors, or not finite.
     """
-    rows = np.asarray(features(images), dtype=np.float64)
+    rows = np.asarray(features(images))
+    if not np.issubdtype(rows.dtype, np.floating):
+        rows = rows.astype(np.float64)
     if rows.ndim != 2 or len(rows) != len(images):
         raise UsageError(
             f"the feature map {features.name} must give one vector for each image",

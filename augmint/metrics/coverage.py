@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from augmint.core.types import FloatArray
 
-CHUNK = 1024
+CHUNK = 256
 
 
 @dataclass(frozen=True)

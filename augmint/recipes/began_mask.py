@@ -10,7 +10,7 @@ from augmint.core.registry import RECIPES
 from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
-from augmint.recipes.began_landmarks import DEBUG, PAPER, SHARED, began, inversion
+from augmint.recipes.began_landmarks import DEBUG, PAPER, SHARED, began, inversion, small_encoder
 from augmint.recipes.latent_pairs import PairsConfig, PairsRecipe
 from augmint.tasks.base import TaskConfig
 
@@ -50,7 +50,7 @@ class BeganMask(PairsRecipe):
         return PairsConfig(
             gan=began(16, 20_000, 2e-4) if small else began(64, 200_000),
             inversion=inversion(variant),
-            encoder=EncoderConfig(channels=16, image_weight=1.0) if small else None,
+            encoder=small_encoder() if small else None,
             map=_map(16 if small else 64, 10_000 if small else 200_000),
             measurer=measurer(16 if small else 32, 4000),
             size=(48, 64) if small else (96, 128),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from augmint.core.types import ByteArray, FloatArray, IntArray
     from augmint.latent.aspect_map import AspectMap
     from augmint.latent.conditioned import Conditioned
+    from augmint.latent.encoder import LatentEncoder
     from augmint.latent.inversion import Inversion
     from augmint.tasks.trained import TrainedTask
     from augmint.training.gan import TrainedGan
@@ -184,8 +185,22 @@ def bench(config: PairsConfig, surroundings: Surroundings, kind: str) -> Bench:
     device = str(resolve_device(surroundings.device))
     data = material(config, surroundings, kind)
     seed = derive(surroundings.seed, "recipe.measurer")
-    measurer = network(config.measurer, data.aspect, data.measured, seed, device)
+    measurer = told_by(surroundings.out / "measurer.safetensors", config, data, True, seed, device)
     return Bench(config, data, measurer, surroundings, device)
+
+
+def told_by(
+    path: Path, config: PairsConfig, data: Material, measures: bool, seed: int, device: str
+) -> TrainedTask:
+    """Return the measurer or the teacher, kept in a file of the run's folder."""
+    from augmint.tasks.trained import TrainedTask
+
+    part = data.measured if measures else data.train
+    return kept(  # type: ignore[no-any-return]
+        path,
+        lambda where: TrainedTask.load(where, device),
+        lambda: network(config.measurer, data.aspect, part, seed, device),
+    )
 
 
 def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: str) -> TrainedTask:
@@ -211,51 +226,61 @@ def generator(bench: Bench, images: ByteArray, folder: str, config: GanConfig) -
     return GanTraining(config, data, Schema(()), bench.seed, where, bench.device, rules).run()
 
 
-def inverses(bench: Bench, trained: TrainedGan) -> tuple[Conditioned, Inversion, Inversion]:
-    """Return the generator, and the inversions of training and of test images."""
+@dataclass(frozen=True, eq=False)
+class Inverter:
+    """A generator with what inverts it.
+
+    Args:
+        bench: of the run.
+        network: the generator, z in.
+        config: how it is searched.
+        encoder: gives the first latents; None: random ones.
+    """
+
+    bench: Bench
+    network: Conditioned
+    config: InversionConfig
+    encoder: LatentEncoder | None = None
+
+    def __call__(self, images: ByteArray, name: str) -> Inversion:
+        """Return the inversion of images, kept in the run's folder under a name."""
+        from augmint.latent.inversion import Inversion, invert
+
+        place = self.bench
+        return kept(  # type: ignore[no-any-return]
+            place.out / f"inverted-{name}.safetensors",
+            Inversion.load,
+            lambda: invert(
+                self.network,
+                images,
+                self.config,
+                derive(place.seed, name),
+                None if self.encoder is None else self.encoder(images),
+                device=place.device,
+                progress=True,
+            ),
+        )
+
+
+def inverter(bench: Bench, trained: TrainedGan) -> Inverter:
+    """Return what inverts a generator, its encoder trained or read back."""
     from augmint.latent.conditioned import of_gan
     from augmint.latent.encoder import LatentEncoder, train_encoder
 
-    config, data = bench.config, bench.material
+    config = bench.config
     network, settled = of_gan(trained, config.inversion)
-    learned: LatentEncoder | None = None
-    if config.encoder is not None:
-        wanted = replace(config.encoder, latent_dim=network.free, prior=settled.prior)
-        learned = kept(
-            bench.out / "encoder.safetensors",
-            lambda path: LatentEncoder.load(path, bench.device),
-            lambda: train_encoder(
-                network, trained.shape, wanted, bench.seed, data.train.images,
-                device=bench.device, progress=True,
-            ),
-        )  # fmt: skip
-    found = [
-        inverted(bench, network, settled, images, name, learned)
-        for images, name in ((data.train.images, "train"), (data.test.images, "test"))
-    ]
-    return network, found[0], found[1]
-
-
-def inverted(
-    bench: Bench,
-    network: Conditioned,
-    settled: InversionConfig,
-    images: ByteArray,
-    name: str,
-    learned: Callable[[ByteArray], torch.Tensor] | None = None,
-) -> Inversion:
-    """Return the inversion of images, kept in the run's folder under a name."""
-    from augmint.latent.inversion import Inversion, invert
-
-    start = None if learned is None else learned(images)
-    return kept(
-        bench.out / f"inverted-{name}.safetensors",
-        Inversion.load,
-        lambda: invert(
-            network, images, settled, derive(bench.seed, name), start,
+    if config.encoder is None:
+        return Inverter(bench, network, settled)
+    wanted = replace(config.encoder, latent_dim=network.free, prior=settled.prior)
+    learned = kept(
+        bench.out / "encoder.safetensors",
+        lambda path: LatentEncoder.load(path, bench.device),
+        lambda: train_encoder(
+            network, trained.shape, wanted, bench.seed, bench.material.train.images,
             device=bench.device, progress=True,
         ),
     )  # fmt: skip
+    return Inverter(bench, network, settled, learned)
 
 
 def kept(path: Path, load: Callable[[Path], Any], make: Callable[[], Any]) -> Any:
@@ -302,7 +327,8 @@ def distilled(bench: Bench, trained: TrainedGan) -> AspectMap:
 
     data, config = bench.material, bench.config
     seed = derive(bench.seed, "recipe.teacher")
-    teacher = network(config.measurer, data.aspect, data.train, seed, bench.device)
+    path = bench.out / "teacher.safetensors"
+    teacher = told_by(path, config, data, False, seed, bench.device)
     network_, settled = of_gan(trained, config.inversion)
     latents, values = drawn_pairs(
         network_, teacher.predictions, len(data.train.images), network_.free, settled.prior,
@@ -356,7 +382,9 @@ class PairsRecipe(Recipe[PairsConfig]):
         place = bench(config, surroundings, self.kind)
         data = place.material
         trained = generator(place, data.train.images, "gan", config.gan)
-        network, train, test = inverses(place, trained)
+        inverse = inverter(place, trained)
+        network = inverse.network
+        train, test = inverse(data.train.images, "train"), inverse(data.test.images, "test")
         told = mapped(place, train.latents, data.train.values, trained.shape, "inverted")
         own = place.errors(data.test.images, data.test.values)
         pairs = {"minted": minted(place, trained, told)}
@@ -367,17 +395,19 @@ class PairsRecipe(Recipe[PairsConfig]):
         rebuilt = images_of(network, test)
         pairs["inverted"] = Part(rebuilt, told.values(test.latents))
         numbers: dict[str, float | None] = {"measurer": float(own.mean())}
+        numbers["measurer_median"] = float(np.median(own))
         numbers["told_of_test"] = float(told.errors(test.latents, data.test.values).mean())
         for name, part in pairs.items():
             found = annotation_truth(place.errors(part.images, part.values), own)
             numbers[name], numbers[f"{name}_ratio"] = found.error, found.ratio
+            numbers[f"{name}_median"] = found.median
         numbers = {self._name(k): self._value(k, v) for k, v in numbers.items()}
         drawn = drawn_latents(len(test), network.free, config, place.seed)
         gap = latent_gap(test.latents.numpy(), drawn.numpy(), place.seed)
         numbers |= {"latent_gap": gap.distance, "latent_gap_floor": gap.floor}
-        for name, inverse in (("train", train), ("test", test)):
-            numbers |= {f"l1_{name}": float(inverse.l1.mean())}
-            numbers |= {f"psnr_{name}": float(inverse.psnr.mean())}
+        for name, found_there in (("train", train), ("test", test)):
+            numbers |= {f"l1_{name}": float(found_there.l1.mean())}
+            numbers |= {f"psnr_{name}": float(found_there.psnr.mean())}
         pictures = {name: shown(data.aspect, part) for name, part in pairs.items()}
         pictures["real"] = shown(data.aspect, data.test)
         warnings = [] if trained.stopped == "done" else [f"training stopped: {trained.stopped}"]

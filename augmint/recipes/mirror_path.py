@@ -14,14 +14,15 @@ from augmint.recipes.began_landmarks import PAPER, BeganFacesLandmarks
 from augmint.recipes.latent_pairs import (
     PairsConfig,
     bench,
+    drawn_latents,
     generator,
     images_of,
-    inverses,
-    inverted,
+    inverter,
     mapped,
 )
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
     from augmint.latent.paths import Walk
@@ -37,7 +38,8 @@ class MirrorPath(Recipe[PairsConfig]):
 
     z_i = (1 - i / 15) z_0 + (i / 15) z_15. Each walk is drawn as a strip and as an animation,
     `mirror-N.gif`; numbers say how evenly images and points move, how symmetric the middle is, and
-    whether the points still fit the images, by an independent network.
+    whether the points still fit the images, by an independent network. Strips of a straight path and
+    a great circle between drawn latents, and of a truncation, stand beside them.
     """
 
     title: ClassVar[str] = "From a face to its mirror image"
@@ -62,16 +64,17 @@ class MirrorPath(Recipe[PairsConfig]):
         """Train generator, inverse and aspect map; invert test images and their mirror images."""
         from augmint.core.runs import write_atomic
         from augmint.latent.paths import frames, gif, mirror_walks, strip, with_mirrors
+        from augmint.latent.paths import walk as walk_along
 
         place = bench(config, surroundings, "landmarks")
         data = place.material
         trained = generator(place, data.train.images, "gan", config.gan)
-        network, train, _ = inverses(place, trained)
+        inverse = inverter(place, trained)
+        network, train = inverse.network, inverse(data.train.images, "train")
         told = mapped(place, train.latents, data.train.values, trained.shape, "inverted")
         count = min(len(data.test.images), max(1, config.walks))
         images = with_mirrors(data.test.images[:count])
-        settled = replace(config.inversion, latent_dim=network.free)
-        ends = inverted(place, network, settled, images, "mirrors")
+        ends = inverse(images, "mirrors")
         walks, numbers = mirror_walks(network, ends, [told])
         name = data.aspect.name
         found: dict[str, float | None] = {
@@ -84,11 +87,25 @@ class MirrorPath(Recipe[PairsConfig]):
             pictures[f"mirror-{i}"] = strip(walk, SCALE)
             animation = gif(frames(walk, name, 2 * SCALE))
             write_atomic(surroundings.out / "pictures" / f"mirror-{i}.gif", animation)
+        for title, path in _others(place, network.free).items():
+            pictures[title] = strip(walk_along(network, path, [told]), SCALE)
         pictures["ends"] = _ends(images, images_of(network, ends))
         shown = f"{count} test images and their mirror images, 14 latents between each two"
         protocols = dict.fromkeys(found, shown)
         warnings = [] if trained.stopped == "done" else [f"training stopped: {trained.stopped}"]
         return Outcome(found, protocols, pictures, trained.images_shown, warnings)
+
+
+def _others(place: Bench, width: int) -> dict[str, torch.Tensor]:
+    """Return paths between drawn latents, and from the middle of all latents to one of them."""
+    from augmint.latent.paths import linear, spherical, truncation
+
+    first, last = drawn_latents(1, width, place.config, place.seed)
+    return {
+        "straight": linear(first, last),
+        "great-circle": spherical(first, last),
+        "truncation": truncation(first, [i / 15 for i in range(16)]),
+    }
 
 
 def _fit(place: Bench, walks: Sequence[Walk]) -> dict[str, float]:

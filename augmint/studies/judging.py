@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augmint.core.config import to_plain
+from augmint.core.machine import give_back_memory
 from augmint.core.registry import METRICS
 from augmint.core.streams import permutation
 from augmint.metrics.base import Measurement, extract, measure_features
@@ -102,12 +103,14 @@ def _distances(
     # half of the real images is the floor's other side: no more minted ones are looked at
     rows = permutation(seed, "judging.minted", len(minted))[: max(len(real) // 2, 1)]
     inner, outer = extract(features, real.images), extract(features, minted[rows])
-    return [
-        measure_features(
-            METRICS.create(name), inner, outer, features=features, split=split, seed=seed
+    found = []
+    for name in DISTANCES:
+        metric = METRICS.create(name)
+        found.append(
+            measure_features(metric, inner, outer, features=features, split=split, seed=seed)
         )
-        for name in DISTANCES
-    ]
+        give_back_memory()  # each sorts its copies in other sizes
+    return found
 
 
 def _flat(measurements: tuple[Measurement, ...]) -> list[Value]:
