@@ -49,13 +49,14 @@ class Conditioning(ABC):
     """The generated image is meant to carry the aspects asked for (False for `none`)."""
 
     def carried(self, schema: Schema) -> Schema:
-        """Return the aspects that generated images are asked for: its kinds, and categories.
+        """Return the aspects that generated images are asked for; classes, where it asks nothing.
 
-        What an image was not asked for, nobody can say of it.
+        What an image was not asked for, nobody can say of it. (`labels_generated` tells whether the
+        classes of a generator that asks nothing mean anything.)
         """
         from augmint.aspects.base import Schema
 
-        kinds = self.kinds | {"category"}
+        kinds = self.kinds or {"category"}
         return Schema(tuple(a for a in schema if a.kind in kinds))
 
     def check(self, context: ConditioningContext) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from augmint.core.runs import write_atomic
 from augmint.metrics.copying import false_flag_rule, nearest
 from augmint.metrics.memorisation import nearest_rows
 from augmint.minting.bundle import Bundle
-from augmint.minting.curation import ClassCount, CurationConfig
+from augmint.minting.curation import ClassCount, CurationConfig, class_names
 from augmint.minting.judge import StoredJudge
 from augmint.minting.writer import write_minted
 from augmint.studies.checkpoints import bundle_at
@@ -49,7 +49,6 @@ def publish(
     table = plan.table
     aspect = table.schema[plan.config.task.aspect]
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
-    minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], plan)
     curation = build(CurationConfig, mint.value["curation"]["curation"], "curation")
     bundle = bundle_at(made.folder, mint.value["checkpoint"]["step"])
     if aspect.kind == "category":
@@ -60,6 +59,8 @@ def publish(
             np.ascontiguousarray(table.images[rows.held_out]),
         )
     bundle = replace(bundle, curation=curation)
+    names = class_names(bundle.schema, curation.aspect)
+    minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], names)
     anew(out / "bundle", bundle.save)
     provenance = {
         "generator": bundle.digest,
@@ -95,9 +96,8 @@ def anew(folder: Path, write: Callable[[Path], Any]) -> None:
         write(folder)
 
 
-def counted(minted: Minted, curation: Mapping[str, Any], plan: Plan) -> Minted:
+def counted(minted: Minted, curation: Mapping[str, Any], names: Sequence[str]) -> Minted:
     """Return minted images with the counts of their stage; removed copies count as rejected."""
-    names = list(plan.table.strata_names())
     kept = np.bincount(strata_of(minted), minlength=len(names))
     counts = []
     for c in curation["classes"]:

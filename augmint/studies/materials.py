@@ -186,9 +186,10 @@ def _copies(store: Store) -> Source:
 
 def _held_back(store: Store) -> Source:
     """As many held-back real images of each class as were minted, or all there are."""
-    wanted = np.bincount(strata_of(_minted(store, "curated")))
+    minted = _minted(store, "curated")
+    wanted = np.bincount(strata_of(minted))
     pool = store.rows.pool[permutation(store.seed, "study.more-real", len(store.rows.pool))]
-    labels = store.table.strata()[pool]
+    labels = store.table.strata()[pool] if LABEL in minted.values else np.zeros_like(pool)
     chosen = [pool[labels == c][:n] for c, n in enumerate(wanted)]
     return real_source(store.table, np.sort(np.concatenate(chosen)))
 

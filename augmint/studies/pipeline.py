@@ -20,7 +20,7 @@ from augmint.augmentation.base import check_fits
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
 from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError, visible
 from augmint.core.machine import resolve_device, single_thread
-from augmint.core.registry import AUGMENTERS
+from augmint.core.registry import AUGMENTERS, CONDITIONING
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, blocking, check, training_rows_without
 from augmint.data.ingest import ingest
@@ -237,7 +237,8 @@ def fitted_to(config: StudyConfig, table: Table) -> StudyConfig:
     generator = config.generator
     if generator.carries is None and len(table.schema) > 1:
         # what nobody predicts is not asked for, the class excepted, by which images are counted
-        wanted = tuple(a.name for a in table.schema if a.name in (LABEL, aspect.name))
+        able = CONDITIONING.create(generator.conditioning).carried(table.schema)
+        wanted = tuple(a.name for a in able if a.name in (LABEL, aspect.name))
         generator = dataclasses.replace(generator, carries=wanted)
     return dataclasses.replace(config, task=own, policy=search, generator=generator)
 

@@ -23,11 +23,11 @@ from augmint.core.registry import Spec
 from augmint.core.runs import save_tensors, write_atomic
 from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
-from augmint.data.table import Table
+from augmint.data.table import LABEL, Table
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.minting.bundle import Bundle
-from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.minting.curation import CurationConfig, Minted, class_names, mint
 from augmint.minting.review import ByError, Review
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
@@ -317,14 +317,16 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     device = config.training.device
     step, kids = checkpoint_of(rule, inputs["generator"], judge, real, config.seed, device)
     sampler = bundle_at(inputs["generator"], step).sampler(device)
-    width = len(table.strata_names())
-    quotas = quotas_of(class_counts(rows, table.strata(), width), config)
+    schema = sampler.context.schema
+    quotas = quotas_of(class_counts(rows, table.strata(), len(table.strata_names())), config)
+    if LABEL not in schema:  # nothing is asked for a class: as many in all
+        quotas = {0: sum(quotas.values())}
+    width = len(class_names(schema, LABEL))
     told: Value = {"limit": None}
     review: TrainedTask | Review = judge
     if judge.aspect.kind != "category":
         review = bounded(judge, RealRows.of(table, rows.held_out), curation.quantile)
         told["limit"] = review.limit
-    schema = sampler.context.schema
     minted = mint(sampler, review, schema, quotas, curation, config.seed, False)
     report = assess(
         table.images[rows.train],
