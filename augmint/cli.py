@@ -280,11 +280,7 @@ VERBS: dict[str, Verb] = {
             _DATA,
             _OUT,
             Option("--preset", "arms, seeds and budgets", str, "quick", PRESETS),
-            Option(
-                "--task",
-                "what your model predicts: classification, landmarks, regression, segmentation, dense",
-                metavar="NAME",
-            ),
+            Option("--task", "what your model predicts (augmint list tasks)", metavar="NAME"),
             _PER_CLASS,
             Option("--seeds", "independent repetitions (at least 2)", int, metavar="J"),
             Option("--delta", "smallest effect of interest, in points", float, metavar="D"),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from augmint.aspects.base import Schema
-from augmint.core.errors import DataError, UsageError
 from augmint.core.machine import resolve_device
-from augmint.core.registry import DATASETS
-from augmint.core.streams import derive, permutation
+from augmint.core.streams import derive
 from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
+from augmint.recipes.annotated import annotated
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from augmint.aspects.base import Aspect
-    from augmint.core.types import ByteArray, FloatArray, IntArray
+    from augmint.core.types import ByteArray, FloatArray
     from augmint.latent.aspect_map import AspectMap
     from augmint.latent.conditioned import Conditioned
     from augmint.latent.encoder import LatentEncoder
@@ -51,8 +50,8 @@ class PairsConfig:
         size: height and width that images are scaled to.
         channels: 1 for grey, 3 for colour.
         draws: training images, of a built-in set that is drawn; other sets are taken whole.
-        measured_on: drawn images that train the measurer, likewise; for other sets it learns from
-            the generator's training images.
+        measured_on: drawn images that train the measurer, likewise; of other sets it has a quarter
+            of the training images for itself.
         test_share: of a set without a test part.
         minted: pairs that are measured.
         baselines: what stands beside the aspect map.
@@ -84,7 +83,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """The data of a run: three parts that share no image, but for `measured` where data are few."""
+    """The data of a run: three parts that share no image."""
 
     aspect: Aspect
     train: Part
@@ -99,52 +98,14 @@ def material(config: PairsConfig, surroundings: Surroundings, kind: str) -> Mate
     Raises:
         DataError: if the set has no aspect of this kind.
     """
-    from augmint.data.ingest import ingest
-
-    name, seed = surroundings.data, surroundings.seed
-    if name in DATASETS.names() and hasattr(DATASETS.get(name), "images"):
-        made = [
-            DATASETS.create({"name": name, "images": count, "seed": derive(seed, purpose) % 2**31})
-            for count, purpose in (
-                (config.draws, "recipe.draws"),
-                (max(64, int(config.test_share * config.draws)), "recipe.test"),
-                (config.measured_on, "recipe.measured"),
-            )
-        ]
-        drawn = [member.build(config.size, config.channels) for member in made]
-        aspect = _first(drawn[0].schema, kind, name)
-        parts = [Part(c.images, np.asarray(c.values[aspect.name])) for c in drawn]
-        text = f"the measurer learnt from {config.measured_on} further drawn images"
-        return Material(aspect, parts[0], parts[1], parts[2], text)
-    table = ingest(name, surroundings.out / "cache", size=config.size, channels=config.channels)
-    aspect = _first(table.schema, kind, name)
-    rows = _rows(table.parts, config.test_share, seed)
-    train, test = (
-        Part(np.ascontiguousarray(table.images[r]), np.asarray(table.values[aspect.name][r]))
-        for r in rows
+    found = annotated(config, surroundings, {kind}, config.channels)
+    aspect = found.schema.aspects[0]
+    name = aspect.name
+    train, test, measured = (
+        Part(part.images, np.asarray(part.values[name]))
+        for part in (found.train, found.test, found.measured)
     )
-    text = "the measurer learnt from the generator's training images; the test images are unseen"
-    return Material(aspect, train, test, train, text)
-
-
-def _first(schema: Schema, kind: str, name: str) -> Aspect:
-    found = schema.of_kind(kind)
-    if not found:
-        held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "none"
-        raise DataError(f"this recipe needs {kind}", f"{name}, which has {held}", "add them")
-    return found[0]
-
-
-def _rows(parts: Mapping[str, IntArray], share: float, seed: int) -> tuple[IntArray, IntArray]:
-    if "train" in parts and "test" in parts:
-        return parts["train"], parts["test"]
-    if "all" not in parts:
-        raise UsageError(
-            "a recipe needs training and test images", ", ".join(parts), "give both parts"
-        )
-    order = parts["all"][permutation(seed, "recipe.test", len(parts["all"]))]
-    count = max(1, int(share * len(order)))
-    return order[count:], order[:count]
+    return Material(aspect, train, test, measured, found.text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from augmint.aspects.base import Schema
-from augmint.core.errors import DataError
 from augmint.core.machine import resolve_device
-from augmint.core.registry import CONDITIONING, DATASETS
+from augmint.core.registry import CONDITIONING
 from augmint.core.streams import derive, permutation
 from augmint.latent.bidirectional import BidirectionalConfig
+from augmint.recipes.annotated import Annotated, annotated
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.recipes.latent_pairs import Part, network
-from augmint.recipes.latent_pairs import _rows as split_rows
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from augmint.core.types import AspectValues, ByteArray, FloatArray, Sampler
     from augmint.tasks.trained import TrainedTask
-    from augmint.training.gan import TrainedGan, TrainingImages
+    from augmint.training.gan import TrainedGan
 
 SHOWN = 6
 """Targets in the pictures, as in the paper's figures."""
@@ -40,7 +38,7 @@ class RequestedConfig:
         gans: trainings by name; one curve where there are several.
         pairs: trainings of cBiGAN by name, likewise.
         measurer: the network that reads landmarks off images; it trains on images that no
-            generator sees where the set is drawn, else on the generators'.
+            generator sees.
         judge: the network that tells classes; None where no class is asked for.
         size: height and width that images are scaled to.
         draws: training images, of a built-in set that is drawn.
@@ -62,14 +60,6 @@ class RequestedConfig:
     each: int = 80
 
 
-@dataclass(frozen=True, eq=False)
-class _Material:
-    schema: Schema
-    train: TrainingImages
-    test: TrainingImages
-    measured: TrainingImages
-
-
 @dataclass(frozen=True)
 class RequestedRecipe(Recipe[RequestedConfig]):
     """Trains generators, asks each for the landmarks of test images, and measures what comes."""
@@ -84,7 +74,7 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         from augmint.latent.bidirectional import BidirectionalTraining
         from augmint.training.gan import GanTraining
 
-        data = _material(config, surroundings, self.kinds)
+        data = annotated(config, surroundings, self.kinds, 3)
         measuring = _Measuring.build(config, data, surroundings)
         seed, device = surroundings.seed, measuring.device
         for name, gan in config.gans.items():
@@ -104,7 +94,7 @@ class _Measuring:
     def __init__(
         self,
         config: RequestedConfig,
-        data: _Material,
+        data: Annotated,
         networks: Mapping[str, TrainedTask],
         seed: int,
         device: str,
@@ -121,7 +111,7 @@ class _Measuring:
 
     @classmethod
     def build(
-        cls, config: RequestedConfig, data: _Material, surroundings: Surroundings
+        cls, config: RequestedConfig, data: Annotated, surroundings: Surroundings
     ) -> _Measuring:
         """Train the independent networks."""
         device = str(resolve_device(surroundings.device))
@@ -218,46 +208,3 @@ def _errors(measurer: TrainedTask, aspect: str) -> Callable[[ByteArray, AspectVa
         return measurer.errors(images, np.asarray(wanted[aspect]))
 
     return errors
-
-
-def _material(
-    config: RequestedConfig, surroundings: Surroundings, kinds: frozenset[str]
-) -> _Material:
-    """Return training, test and measurers' images with the aspects of the kinds asked for."""
-    from augmint.data.ingest import ingest
-    from augmint.training.gan import TrainingImages
-
-    name, seed = surroundings.data, surroundings.seed
-
-    def part(images: Any, values: Mapping[str, Any], rows: Any) -> TrainingImages:
-        chosen = np.ascontiguousarray(images[rows])
-        own = {a.name: np.asarray(values[a.name][rows]) for a in schema}
-        return TrainingImages(chosen, own, np.arange(len(chosen)))
-
-    if name in DATASETS.names() and hasattr(DATASETS.get(name), "images"):
-        counts = {
-            "recipe.draws": config.draws,
-            "recipe.test": max(64, int(config.test_share * config.draws)),
-            "recipe.measured": config.measured_on,
-        }
-        drawn = []
-        for purpose, count in counts.items():
-            fields = {"name": name, "images": count, "seed": derive(seed, purpose) % 2**31}
-            drawn.append(DATASETS.create(fields).build(config.size, 3))
-        schema = _asked(drawn[0].schema, kinds, name)
-        return _Material(schema, *(part(c.images, c.values, slice(None)) for c in drawn))
-    table = ingest(name, surroundings.out / "cache", size=config.size, channels=3)
-    schema = _asked(table.schema, kinds, name)
-    train, test = (
-        part(table.images, table.values, rows)
-        for rows in split_rows(table.parts, config.test_share, seed)
-    )
-    return _Material(schema, train, test, train)
-
-
-def _asked(schema: Schema, kinds: frozenset[str], name: str) -> Schema:
-    missing = sorted(k for k in kinds if not schema.of_kind(k))
-    if missing:
-        held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "no aspect"
-        raise DataError(f"this recipe needs {missing[0]}", f"{name}, which has {held}", "add them")
-    return Schema(tuple(a for a in schema if a.kind in kinds))

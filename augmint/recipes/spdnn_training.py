@@ -112,9 +112,7 @@ def train_network(
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recorder, readings = Recorder(1), _Readings(network, validation, settings, config.device)
     sources = [real_source(table, rows.train)]
-    phase = TaskPhase.of(
-        network, settings.task(), table.schema, sources, settings.policy, seed
-    )
+    phase = TaskPhase.of(network, settings.task(), table.schema, sources, settings.policy, seed)
     phase.after.append(readings)
     start = time.process_time()
     with scope(seed, "task.dropout"):

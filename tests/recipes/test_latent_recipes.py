@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ import torch
 from augmint.aspects.base import Schema
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.core.errors import DataError, UsageError
-from augmint.core.registry import ARCHITECTURES, CONDITIONING
+from augmint.core.errors import DataError
+from augmint.core.registry import ARCHITECTURES, CONDITIONING, FORMATS
 from augmint.core.streams import stream
+from augmint.data.ingest import ingest
+from augmint.data.table import Table, TableNotes
 from augmint.latent.aspect_map import train_aspect_map
 from augmint.latent.paths import MIRROR_STEPS
+from augmint.recipes.annotated import annotated
 from augmint.recipes.base import Surroundings
 from augmint.recipes.began_landmarks import BeganFacesLandmarks
 from augmint.recipes.began_mask import BeganMask
-from augmint.recipes.latent_pairs import _rows, material
+from augmint.recipes.latent_pairs import material
 from augmint.recipes.mirror_path import MirrorPath
 
 
@@ -86,14 +90,26 @@ def test_the_three_parts_of_drawn_sets_share_no_image(tmp_path: Path) -> None:
         material(config, Surroundings(tmp_path, "digits", seed=3), "mask")
 
 
-def test_rows_are_split_once_and_by_the_seed() -> None:
-    parts = {"all": np.arange(50)}
-    train, test = _rows(parts, 0.2, seed=1)
-    assert sorted([*train, *test]) == list(range(50))
-    assert len(test) == 10
-    assert np.array_equal(test, _rows(parts, 0.2, seed=1)[1])
-    assert not np.array_equal(test, _rows(parts, 0.2, seed=2)[1])
-    own = {"train": np.arange(5), "test": np.arange(5, 9)}
-    assert _rows(own, 0.2, 0) == (own["train"], own["test"])
-    with pytest.raises(UsageError, match="both parts"):
-        _rows({"train": np.arange(5)}, 0.2, 0)
+def test_the_three_parts_of_a_set_of_files_share_no_subject(tmp_path: Path) -> None:
+    drawn = ingest("toy-faces", tmp_path / "cache", size=(24, 24))
+    rows = np.arange(60)
+    few = Table.write(
+        tmp_path / "table",
+        drawn.images[rows],
+        {name: v[rows] for name, v in drawn.values.items()},
+        drawn.schema,
+        [f"{i}.png" for i in rows],
+        {"all": rows},
+        TableNotes(groups=rows // 3),
+    )
+    FORMATS.create("manifest").write(few, tmp_path / "faces")
+    config = replace(BeganFacesLandmarks().configure("text", debug=True), size=(24, 24))
+    where = Surroundings(tmp_path, str(tmp_path / "faces"), seed=3)
+    found = annotated(config, where, {"landmarks"}, 3)
+    known = {image.tobytes(): row // 3 for row, image in enumerate(few.images)}
+    parts = [found.train, found.test, found.measured]
+    subjects = [{known[i.tobytes()] for i in part.images} for part in parts]
+    assert sum(len(s) for s in subjects) == len(set.union(*subjects)) == 20
+    assert sum(len(part) for part in parts) == 60
+    with pytest.raises(DataError, match="needs map"):
+        annotated(config, where, {"map"}, 3)
