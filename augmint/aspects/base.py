@@ -90,6 +90,8 @@ class Aspect(ABC):
     """Encoded as a vector, not as an image."""
     bounded: ClassVar[bool] = False
     """Its encoding lies in [-1, 1]; an object may say so for itself."""
+    spatial: ClassVar[bool] = False
+    """Lies in the image plane, so that it can be drawn as further channels of an image."""
     mirrors: ClassVar[bool] = True
     """Knows what a mirrored image does to it; an object may say otherwise for itself."""
 

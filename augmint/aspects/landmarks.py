@@ -54,6 +54,7 @@ class Landmarks(Aspect):
     skeleton: tuple[tuple[str, str], ...] = ()
     reference: tuple[str, str] | None = None
     kind: ClassVar[str] = "landmarks"
+    spatial: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

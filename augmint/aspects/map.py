@@ -47,6 +47,7 @@ class Map(Aspect):
     unit: str = ""
     kind: ClassVar[str] = "map"
     flat: ClassVar[bool] = False
+    spatial: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

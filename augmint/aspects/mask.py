@@ -51,6 +51,7 @@ class Mask(Aspect):
     pairs: tuple[tuple[str, str], ...] | None = ()
     kind: ClassVar[str] = "mask"
     flat: ClassVar[bool] = False
+    spatial: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 2 <= len(set(self.classes)) == len(self.classes) <= 256:

@@ -41,8 +41,8 @@ class PairSampler:
         z = latent of (seed, id);    image = G(z),    aspect = G_a(z)
 
     The two networks never see each other. What an aspect map tells is not asked for: it follows
-    from the image. Satisfies `core.types.Sampler`; `complete` gives the values, so that whatever
-    writes minted images writes them too. The image must be a function of the latent that the
+    from the image. Satisfies `core.types.Sampler`; `pairs` gives the values too, so that whatever
+    writes minted images writes them. The image must be a function of the latent that the
     sampler names: truncated styles are not.
 
     Args:
@@ -92,10 +92,10 @@ class PairSampler:
         return asked | {m.aspect.name: torch.from_numpy(m.values(latents)) for m in self.maps}
 
     def pairs(
-        self, ids: IntArray, seed: int, aspects: AspectValues | None = None
+        self, aspects: AspectValues, ids: IntArray, seed: int
     ) -> tuple[ByteArray, dict[str, np.ndarray[Any, Any]]]:
         """Return images and stored values of all aspects, one of each for each id."""
-        values = self.complete(aspects or {}, ids, seed)
+        values = self.complete(aspects, ids, seed)
         images = self.sample(values, ids, seed)
         return images, {name: value.numpy() for name, value in values.items()}
 

@@ -48,6 +48,7 @@ from augmint.minting.sampler import GanSampler
 from augmint.minting.truncation import Of
 from augmint.training.config import GanConfig
 from augmint.training.gan import build_generator
+from augmint.training.joint import Joint, context_of
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, FloatArray, Shape
@@ -106,7 +107,7 @@ class Bundle:
     Args:
         generator: averaged weights, evaluation mode.
         gan: the configuration it was trained with.
-        schema: the aspects, with class names.
+        schema: the aspects that its images carry, with class names.
         shape: channels, height, width of its images.
         judge: trained on real images, or None.
         features: `(N, F)`, the judge's features of the training images, or None.
@@ -151,7 +152,7 @@ class Bundle:
             curation: default thresholds.
             missing: reasons for parts left out, by part ("judge", "features", "aspects").
         """
-        several = _left_open(trained.schema)
+        several = _left_open(trained.context.schema)
         keep = judge is not None and data is not None and copy_distance is not None
         facts = {
             "generator": trained.generator_digest,
@@ -167,7 +168,7 @@ class Bundle:
             judge,
             judge(data.images) if judge and data and keep else None,
             copy_distance if keep else None,
-            {a.name: np.asarray(data.values[a.name]) for a in trained.schema}
+            {a.name: np.asarray(data.values[a.name]) for a in trained.context.schema}
             if data and several
             else {},
             curation or CurationConfig(),
@@ -183,7 +184,7 @@ class Bundle:
     @property
     def context(self) -> ConditioningContext:
         """What conditioning is told."""
-        return ConditioningContext(self.schema, self.shape, self.gan.latent_dim)
+        return context_of(self.gan, self.schema, self.shape)
 
     @property
     def truncates(self) -> Of:
@@ -218,6 +219,7 @@ class Bundle:
             truncation=truncation,
             bank=self.bank,
             truncates=self.truncates,
+            joint=Joint.of(self.gan, self.schema, self.shape[0]),
         )
 
     def is_copy(self) -> Callable[[ByteArray], np.ndarray] | None:
@@ -328,7 +330,7 @@ class Bundle:
             del missing[FEATURES]
         if self.bank:
             tensors[ASPECTS] = {n: torch.from_numpy(v.copy()) for n, v in self.bank.items()}
-        elif _left_open(self.schema):
+        elif _left_open(self.context.schema):
             missing[ASPECTS] = self.missing.get(ASPECTS, "not given")
         files = {}
         for part, content in tensors.items():

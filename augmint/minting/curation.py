@@ -263,7 +263,7 @@ def mint(
     """Draw images for each class until its quota is filled or its budget of draws is spent.
 
     Args:
-        sampler: draws images for aspects; one that `complete`s aspects chooses those left open.
+        sampler: draws images for aspects; one that gives `pairs` chooses or draws those left open.
         judge: trained on real images (of another aspect than the class: a `Review`), or None: then
             nothing is rejected (raw).
         schema: the aspects; classes are those of the category `config.aspect`.
@@ -461,11 +461,9 @@ def _pairs(
     sampler: Sampler, asked: AspectValues, ids: IntArray, seed: int
 ) -> tuple[ByteArray, dict[str, np.ndarray]]:
     """Return images and all that they claim to carry."""
-    from augmint.minting.sampler import CompletingSampler, PairingSampler
+    from augmint.minting.sampler import PairingSampler
 
     if isinstance(sampler, PairingSampler):
         return sampler.pairs(asked, ids, seed)
-    if isinstance(sampler, CompletingSampler):
-        asked = sampler.complete(asked, ids, seed)
     images = sampler.sample(asked, ids, seed)
     return images, {name: value.numpy() for name, value in asked.items()}

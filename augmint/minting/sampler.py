@@ -12,21 +12,13 @@ from torch import Tensor, nn
 
 from augmint.core.errors import UsageError
 from augmint.core.streams import stream
-from augmint.core.types import AspectValues, Sampler, to_uint8
+from augmint.core.types import AspectValues, to_uint8
 from augmint.minting.truncation import Of, PulledStyles, check_truncation
 
 if TYPE_CHECKING:
     from augmint.conditioning.base import Conditioning, ConditioningContext
     from augmint.core.types import ByteArray, IntArray
-
-
-@runtime_checkable
-class CompletingSampler(Sampler, Protocol):
-    """A sampler that can also choose the aspects that a request leaves open."""
-
-    def complete(self, aspects: AspectValues, ids: IntArray, seed: int) -> dict[str, Tensor]:
-        """Return all aspects of the schema, a pure function of (seed, id, aspects)."""
-        ...
+    from augmint.training.joint import Joint
 
 
 @runtime_checkable
@@ -62,6 +54,7 @@ class GanSampler:
         bank: training values of the schema's aspects, rows aligned, from which aspects that a
             request leaves open are drawn (rows of the same category).
         truncates: what truncation acts on; styles need a generator that gives them.
+        joint: what its images carry as further channels; None: nothing.
 
     Raises:
         UsageError: if chunk is not positive, or truncation is out of range or has nothing to act
@@ -76,6 +69,7 @@ class GanSampler:
     truncation: float | None = None
     bank: Mapping[str, np.ndarray] = field(default_factory=dict)
     truncates: Of = "latents"
+    joint: Joint | None = None
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -100,7 +94,7 @@ class GanSampler:
         return self.conditioning.generator_inputs(self.context, latent, aspects)
 
     def complete(self, aspects: AspectValues, ids: IntArray, seed: int) -> dict[str, Tensor]:
-        """Return values for every aspect of the schema, those missing drawn from the bank.
+        """Return values for every aspect that is asked for, those missing drawn from the bank.
 
         A row of the bank is drawn for each id among the rows that agree with every category
         asked for.
@@ -144,9 +138,14 @@ class GanSampler:
             rows[here] = pool[(chance[here] * len(pool)).astype(np.int64)]
         return rows
 
-    @torch.no_grad()
     def sample(self, aspects: AspectValues, ids: IntArray, seed: int) -> ByteArray:
-        """Return uint8 images `(N, C, H, W)`, one for each id.
+        """Return uint8 images `(N, C, H, W)`, one for each id; arguments and errors as `pairs`."""
+        return self.pairs(aspects, ids, seed)[0]
+
+    def pairs(
+        self, aspects: AspectValues, ids: IntArray, seed: int
+    ) -> tuple[ByteArray, dict[str, np.ndarray]]:
+        """Return uint8 images `(N, C, H, W)` and all that they carry, one for each id.
 
         Args:
             aspects: stored values, N rows each; missing ones are completed from the bank.
@@ -165,6 +164,16 @@ class GanSampler:
                     f"{len(rows)} of {name} for {len(ids)} ids",
                     "give arrays of one length",
                 )
+        drawn = self._drawn(values, ids, seed)
+        told = {name: rows.numpy() for name, rows in values.items()}
+        if self.joint is None:
+            return drawn, told
+        images, seen = self.joint.split(drawn)
+        return images, {**told, **seen}
+
+    @torch.no_grad()
+    def _drawn(self, values: Mapping[str, Tensor], ids: IntArray, seed: int) -> ByteArray:
+        """Return what the generator gives, with the channels of what is drawn beside the image."""
         images = np.empty((len(ids), *self.context.shape), np.uint8)
         for start in range(0, len(ids), self.chunk):
             here = np.arange(start, start + self.chunk).clip(max=len(ids) - 1)

@@ -175,16 +175,19 @@ def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: s
     return task.train(settled, Schema((aspect,)), shape, [source], "none", seed, device)
 
 
-def generator(bench: Bench, images: ByteArray, folder: str, config: GanConfig) -> TrainedGan:
-    """Return a generator of images, trained in a folder of the run, or read from it."""
+def generator(bench: Bench, folder: str, config: GanConfig) -> TrainedGan:
+    """Return a generator of the training images, trained in a folder of the run, or read from it."""
     from augmint.training.gan import GanTraining, TrainingImages
     from augmint.training.guard import GuardRules
 
-    data = TrainingImages(images, {}, np.arange(len(images)))
+    train, aspect = bench.material.train, bench.material.aspect
+    data = TrainingImages(train.images, {aspect.name: train.values}, np.arange(len(train.images)))
     # an auto-encoder critic lets images be alike for longer than others do
     rules = GuardRules(warm_up=max(1000, config.steps // 3))
     where = bench.out / folder
-    return GanTraining(config, data, Schema(()), bench.seed, where, bench.device, rules).run()
+    return GanTraining(
+        config, data, Schema((aspect,)), bench.seed, where, bench.device, rules
+    ).run()
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +279,7 @@ def minted(bench: Bench, trained: TrainedGan, told: AspectMap) -> Part:
     conditioning = CONDITIONING.create(trained.config.conditioning)
     sampler = GanSampler(trained.generator, conditioning, trained.context, bench.device)
     images, values = PairSampler(sampler, [told]).pairs(
-        np.arange(bench.config.minted), derive(bench.seed, "recipe.mint")
+        {}, np.arange(bench.config.minted), derive(bench.seed, "recipe.mint")
     )
     return Part(images, values[told.aspect.name])
 
@@ -299,23 +302,19 @@ def distilled(bench: Bench, trained: TrainedGan) -> AspectMap:
 
 
 def joint(bench: Bench) -> Part:
-    """Return pairs of a generator whose images carry the aspect as further channels."""
+    """Return pairs of a generator that draws the aspect as further channels of its images."""
     from augmint.core.registry import CONDITIONING
-    from augmint.latent.joint import Joint
     from augmint.minting.sampler import GanSampler
-    from augmint.training.gan import TrainingImages
+    from augmint.training.joint import Joint
 
-    data = bench.material
-    how = Joint(Schema((data.aspect,)), data.train.images.shape[1])
-    values = {data.aspect.name: data.train.values}
-    ids = np.arange(len(data.train.images))
-    stacked = how.join(TrainingImages(data.train.images, values, ids)).images
-    trained = generator(bench, stacked, "joint", bench.config.gan)
-    conditioning = CONDITIONING.create(trained.config.conditioning)
-    sampler = GanSampler(trained.generator, conditioning, trained.context, bench.device)
+    aspect, gan = bench.material.aspect, bench.config.gan
+    trained = generator(bench, "joint", replace(gan, joint=(aspect.name,)))
+    how = Joint.of(trained.config, trained.schema, trained.shape[0])
+    conditioning = CONDITIONING.create(gan.conditioning)
+    sampler = GanSampler(trained.generator, conditioning, trained.context, bench.device, joint=how)
     ids = np.arange(bench.config.minted)
-    images, told = how.split(sampler.sample({}, ids, derive(bench.seed, "recipe.mint")))
-    return Part(images, told[data.aspect.name])
+    images, told = sampler.pairs({}, ids, derive(bench.seed, "recipe.mint"))
+    return Part(images, told[aspect.name])
 
 
 def shown(aspect: Aspect, part: Part, count: int = 16, scale: int = 3) -> Image:
@@ -342,7 +341,7 @@ class PairsRecipe(Recipe[PairsConfig]):
 
         place = bench(config, surroundings, self.kind)
         data = place.material
-        trained = generator(place, data.train.images, "gan", config.gan)
+        trained = generator(place, "gan", config.gan)
         inverse = inverter(place, trained)
         network = inverse.network
         train, test = inverse(data.train.images, "train"), inverse(data.test.images, "test")

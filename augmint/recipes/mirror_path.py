@@ -68,7 +68,7 @@ class MirrorPath(Recipe[PairsConfig]):
 
         place = bench(config, surroundings, "landmarks")
         data = place.material
-        trained = generator(place, data.train.images, "gan", config.gan)
+        trained = generator(place, "gan", config.gan)
         inverse = inverter(place, trained)
         network, train = inverse.network, inverse(data.train.images, "train")
         told = mapped(place, train.latents, data.train.values, trained.shape, "inverted")

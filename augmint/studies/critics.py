@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from augmint.conditioning.base import Conditioning, ConditioningContext
+from augmint.conditioning.base import Conditioning
 from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
 from augmint.core.registry import CONDITIONING
@@ -27,6 +27,7 @@ from augmint.core.streams import permutation, scope
 from augmint.core.types import CriticOutput, to_float
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.game import Game, build_game, choose
+from augmint.training.joint import context_of
 from augmint.training.loop import run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import LinearDecay, auxiliary_optimiser
@@ -80,7 +81,7 @@ class Players:
         cls, gan: GanConfig, schema: Schema, shape: Shape, seed: int, device: str = "cpu"
     ) -> Players:
         """Return the networks as they were before the first step of a run with this seed."""
-        context = ConditioningContext(schema, shape, gan.latent_dim)
+        context = context_of(gan, schema, shape)
         game = build_game(choose(gan), context, gan, seed, resolve_device(device))
         return cls(game, gan.batch)
 

@@ -44,13 +44,16 @@ from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.studies.verdict import Setting
 from augmint.tasks.base import task_of
 from augmint.tasks.trained import build_network
-from augmint.training.compatibility import carried, check_compatible
+from augmint.training.compatibility import check_compatible
 from augmint.training.gan import train_gan
+from augmint.training.joint import carried
 from augmint.training.trackers import require_trackers
 
 if TYPE_CHECKING:
+    from augmint.aspects.base import Aspect, Schema
     from augmint.data.table import Table
     from augmint.studies.assemble import StudyValues
+    from augmint.training.config import GanConfig
 
 LOOKS = "looks.jsonl"
 
@@ -211,7 +214,7 @@ def _validate(config: StudyConfig, table: Table) -> None:
         raise IncompatibleError(
             f"minted images must carry {aspect.name}, which the task predicts",
             f"{', '.join(a.name for a in asked) or 'nothing'} is carried",
-            f"add {aspect.name} to generator.carries, or leave that out",
+            f"set generator.joint=[{aspect.name}], or generator.conditioning=vac-var",
         )
 
 
@@ -234,13 +237,26 @@ def fitted_to(config: StudyConfig, table: Table) -> StudyConfig:
         _tell(f"policies left out: {', '.join(refused)}")
     search = dataclasses.replace(config.policy, candidates=tuple(fitting))
     own = dataclasses.replace(config.task, aspect=aspect.name)
-    generator = config.generator
-    if generator.carries is None and len(table.schema) > 1:
-        # what nobody predicts is not asked for, the class excepted, by which images are counted
-        able = CONDITIONING.create(generator.conditioning).carried(table.schema)
-        wanted = tuple(a.name for a in able if a.name in (LABEL, aspect.name))
-        generator = dataclasses.replace(generator, carries=wanted)
+    generator = _carrying(config.generator, aspect, table.schema)
     return dataclasses.replace(config, task=own, policy=search, generator=generator)
+
+
+def _carrying(config: GanConfig, aspect: Aspect, schema: Schema) -> GanConfig:
+    """Return a generator whose images carry an aspect: drawn where it can be, else asked for.
+
+    What nobody predicts is not asked for, the class excepted, by which images are counted.
+    """
+    able = CONDITIONING.create(config.conditioning).carried(schema)
+    if not len(able):
+        config = dataclasses.replace(config, conditioning="none")
+        _tell("generator.conditioning=none: the set has nothing to ask for")
+    if aspect.spatial and aspect.name not in able and not config.joint:
+        config = dataclasses.replace(config, joint=(aspect.name,))
+        _tell(f"generator.joint=[{aspect.name}]: images are drawn together with it")
+    if config.carries is None and len(schema) > 1:
+        wanted = tuple(a.name for a in able if a.name in (LABEL, aspect.name))
+        config = dataclasses.replace(config, carries=wanted)
+    return config
 
 
 def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> list[int]:

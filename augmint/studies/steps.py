@@ -316,8 +316,9 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     real = RealRows.of(table, rows.train)
     device = config.training.device
     step, kids = checkpoint_of(rule, inputs["generator"], judge, real, config.seed, device)
-    sampler = bundle_at(inputs["generator"], step).sampler(device)
-    schema = sampler.context.schema
+    bundle = bundle_at(inputs["generator"], step)
+    sampler = bundle.sampler(device)
+    schema = bundle.schema
     quotas = quotas_of(class_counts(rows, table.strata(), len(table.strata_names())), config)
     if LABEL not in schema:  # nothing is asked for a class: as many in all
         quotas = {0: sum(quotas.values())}

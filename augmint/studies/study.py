@@ -221,8 +221,8 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 """What a built-in set adds to a preset: few labels, which is the case augmint is for."""
 
 
-ANNOTATED: dict[str, Any] = {"conditioning": "vac-var"}
-"""What a task changes in a preset's generator where it predicts more than a class."""
+ASKED: dict[str, Any] = {"conditioning": "vac-var", "fake_aspects": "mixed"}
+"""What a task changes in a preset's generator where images are asked for numbers."""
 
 LONG_TAIL: dict[str, Any] = {"levels": [], "ratios": [], "tuning": {"ratios": []}}
 """What a long tail changes in a preset, besides adding the arm that balances the classes."""
@@ -320,10 +320,9 @@ def _of_task(name: str | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {"task": {**task.defaults, "kind": kind}}
     if task.kinds & CONDITIONING.create(GanConfig().conditioning).kinds:
         return own  # the preset's generator carries it
-    # values between those of two images exist for points and numbers, not for masks and maps
-    flat = all(ASPECTS.get(k).flat for k in task.kinds)
-    mixed = {"fake_aspects": "mixed"} if flat else {}
-    return own | {"generator": {**ANNOTATED, **mixed}}
+    if all(ASPECTS.get(k).spatial for k in task.kinds):
+        return own  # drawn with the image: `pipeline.fitted_to` says so
+    return own | {"generator": ASKED}
 
 
 def _tailed(options: ProveOptions, from_file: Mapping[str, Any]) -> bool:

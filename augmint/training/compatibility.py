@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from augmint.aspects.base import Schema
-from augmint.conditioning.base import Conditioning, ConditioningContext
+from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import (
     ARCHITECTURES,
@@ -25,8 +24,10 @@ from augmint.networks.base import Architecture
 from augmint.objectives.base import DirectObjective
 from augmint.training.between import check_between
 from augmint.training.game import Chosen, Game, choose
+from augmint.training.joint import context_of
 
 if TYPE_CHECKING:
+    from augmint.aspects.base import Schema
     from augmint.core.types import Shape
     from augmint.training.config import GanConfig
 
@@ -49,11 +50,11 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
         UsageError: for an unknown name, or a size out of a network's reach.
     """
     parts = choose(config)
-    schema = carried(config, schema)
+    context = context_of(config, schema, shape)
+    schema, shape = context.schema, context.shape
     direct = isinstance(parts.objective, DirectObjective)
     _check_roles(config, parts)
     _check_players(config, parts)
-    context = ConditioningContext(schema, shape, config.latent_dim)
     _check_conditioning(config, parts, context)
     if config.fake_aspects == "mixed":
         check_between(schema)
@@ -71,28 +72,6 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     _check_top_k(config, parts)
     _check_penalties(config, parts)
     _check_augmenters(config, parts)
-
-
-def carried(config: GanConfig, schema: Schema) -> Schema:
-    """Return the aspects that a configuration's images are asked for.
-
-    Raises:
-        UsageError: for a name that the schema does not hold.
-        IncompatibleError: for an aspect that conditioning cannot carry.
-    """
-    conditioning: Conditioning = CONDITIONING.create(config.conditioning)
-    able = conditioning.carried(schema)
-    if config.carries is None:
-        return able
-    for name in config.carries:
-        if name not in able:
-            raise IncompatibleError(
-                f"conditioning {_name(config.conditioning)} carries "
-                f"{' or '.join(sorted(conditioning.kinds)) or 'nothing'}",
-                f"{name}, a {schema[name].kind}",
-                "choose one that does (--set generator.conditioning=vac-var)",
-            )
-    return Schema(tuple(a for a in able if a.name in config.carries))
 
 
 def check_processes(config: GanConfig, processes: int) -> None:

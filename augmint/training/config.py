@@ -19,6 +19,8 @@ class GanConfig:
         penalties: regularisers of the critic or the generator.
         conditioning: where aspects enter.
         carries: aspects that generated images are asked for; None: all that conditioning can carry.
+        joint: aspects that the generator draws itself, as further channels of the image: masks,
+            maps, landmarks. They are not asked for.
         augment: what every image the critic sees passes through, or None.
         auxiliary_augment: what the real images that train auxiliaries pass through, or None.
         latent_dim: width of z.
@@ -54,6 +56,7 @@ class GanConfig:
     penalties: tuple[Spec, ...] = ()
     conditioning: Spec = "vac"
     carries: tuple[str, ...] | None = None
+    joint: tuple[str, ...] = ()
     augment: Spec | None = "diff-augment"
     auxiliary_augment: Spec | None = "affine"
     latent_dim: int = 64

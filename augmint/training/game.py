@@ -25,6 +25,7 @@ from augmint.core.types import AspectValues, CriticOutput, Logs, Shape
 from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
 from augmint.objectives.base import DirectObjective, Objective
 from augmint.penalties.base import Penalty
+from augmint.training.joint import context_of
 from augmint.training.selection import TopK
 
 if TYPE_CHECKING:
@@ -288,14 +289,13 @@ def build_generator(config: GanConfig, schema: Schema, shape: Shape) -> nn.Modul
     Args:
         config: names the architecture and the conditioning.
         schema: the aspects it carries.
-        shape: channels, height and width of its images.
+        shape: channels, height and width of its images, without what is drawn beside them.
 
     Raises:
         UsageError: if the architecture is no generator, or cannot reach the shape.
     """
     parts = choose(config)
-    context = ConditioningContext(schema, shape, config.latent_dim)
-    return generator_of(parts, context)
+    return generator_of(parts, context_of(config, schema, shape))
 
 
 def generator_of(parts: Chosen, context: ConditioningContext) -> nn.Module:

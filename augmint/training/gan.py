@@ -28,7 +28,7 @@ from augmint.metrics.frechet import frechet
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.checkpointer import Checkpointer
-from augmint.training.compatibility import carried, check_compatible, coupled_parts
+from augmint.training.compatibility import check_compatible, coupled_parts
 from augmint.training.config import GanConfig
 from augmint.training.direct_phase import DirectPhase
 from augmint.training.game import Game, build_game, build_generator, choose
@@ -40,6 +40,7 @@ from augmint.training.gan_phases import (
     GeneratorPhase,
 )
 from augmint.training.guard import Guard, GuardRules, batch_diversity
+from augmint.training.joint import Joint, carried, context_of
 from augmint.training.loop import LoopResult, run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import Clip, LinearDecay, auxiliary_optimiser, lazy_rates
@@ -72,7 +73,8 @@ class TrainedGan:
     Args:
         generator: the averaged weights, in evaluation mode, without gradients.
         generator_digest: SHA-256 of its parameters and buffers.
-        config, shape, context: what it was trained with and on.
+        config, shape, context: what it was trained with and on; the context's shape has the
+            channels of what is drawn with the image.
         schema: the aspects that its images carry, fitted to the training values.
         logs: means of losses and the like, one mapping an interval.
         events: what the guard did.
@@ -151,13 +153,15 @@ class GanTraining:
     ) -> None:
         check_compatible(config, schema, data.shape)
         schema = carried(config, schema).fitted(data.values)
+        self.joint = Joint.of(config, schema, data.shape[0])
+        self.context = context_of(config, schema, data.shape)
+        self.shape, data = data.shape, self.joint.join(data)
         self.config, self.data, self.schema, self.seed = config, data, schema, seed
         self.folder, self.team = folder, team
         self.device = resolve_device(device)
-        self.context = ConditioningContext(schema, data.shape, config.latent_dim)
         share = None if team is None else team.share(config.batch)
         self.game = build_game(choose(config), self.context, config, seed, self.device, share)
-        self.batches = Batches(data, schema, config, seed, self.device, share)
+        self.batches = Batches(data, self.context.schema, config, seed, self.device, share)
         self.game.find_chance(self.batches.fake_aspects("trial", 0))
         self.average = Average(self.game.generator, config.ema)
         self.groups = _groups(self.game, config)
@@ -223,7 +227,7 @@ class GanTraining:
 
     def sample(self) -> ByteImages:
         """Return images of the averaged generator for fixed latents, uint8 `(batch, C, H, W)`."""
-        return to_uint8(self._fixed_images())
+        return to_uint8(self.joint.seen(self._fixed_images()))
 
     def _fixed_images(self, which: int = 0) -> Tensor:
         conditioning = self.game.parts.conditioning
@@ -397,7 +401,7 @@ class GanTraining:
             generator_digest=tensors_digest(generator.state_dict()),
             config=self.config,
             schema=self.schema,
-            shape=self.data.shape,
+            shape=self.shape,
             context=self.context,
             logs=result.history,
             events=list(result.events),

@@ -24,10 +24,10 @@ from augmint.core.streams import stream
 from augmint.core.types import Sampler, to_uint8
 from augmint.latent.aspect_map import AspectMap, AspectMapConfig, known, train_aspect_map
 from augmint.latent.distilled import drawn_pairs
-from augmint.latent.joint import Joint, from_spots, spots
 from augmint.latent.pairs import PairSampler
-from augmint.minting.sampler import CompletingSampler, GanSampler
+from augmint.minting.sampler import GanSampler, PairingSampler
 from augmint.training.batches import TrainingImages
+from augmint.training.joint import Joint, from_spots, spots
 
 SHAPE = (3, 16, 16)
 POINTS = Landmarks("points", ("a", "b"), (16, 16), pairs=(("a", "b"),))
@@ -193,13 +193,13 @@ def test_pairs_are_of_one_latent_and_go_where_samplers_go() -> None:
     plain = GanSampler(Spots(), conditioning, context, chunk=8)
     pairs = PairSampler(plain, [told])
     assert isinstance(pairs, Sampler)
-    assert isinstance(pairs, CompletingSampler)
+    assert isinstance(pairs, PairingSampler)
     ids = np.arange(100, 120)
-    images, values = pairs.pairs(ids, seed=5)
+    images, values = pairs.pairs({}, ids, seed=5)
     # the truth is read off the images themselves
     assert np.abs(values["points"][..., :2] - _teacher(images)[..., :2]).max() < 0.2
     assert np.array_equal(images, plain.sample({}, ids, 5))
-    some, few = pairs.pairs(ids[3:5], seed=5)
+    some, few = pairs.pairs({}, ids[3:5], seed=5)
     assert np.array_equal(some, images[3:5])
     assert np.allclose(few["points"], values["points"][3:5], atol=1e-5)
     with pytest.raises(UsageError, match="cannot be asked"):

@@ -17,7 +17,6 @@ from augmint.core.errors import UsageError
 from augmint.core.streams import stream
 from augmint.latent.aspect_map import AspectMap, AspectMapConfig, train_aspect_map
 from augmint.latent.inversion import InversionConfig, invert
-from augmint.latent.joint import spots
 from augmint.latent.paths import (
     MIRROR_STEPS,
     Walk,
@@ -32,6 +31,7 @@ from augmint.latent.paths import (
     walk,
     with_mirrors,
 )
+from augmint.training.joint import spots
 
 SHAPE = (1, 16, 16)
 EYES = Landmarks("eyes", ("left", "right"), (16, 16), pairs=(("left", "right"),))

@@ -13,7 +13,7 @@ from augmint.aspects.category import Category
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import UsageError
 from augmint.core.types import Sampler
-from augmint.minting.sampler import CompletingSampler, GanSampler
+from augmint.minting.sampler import GanSampler, PairingSampler
 
 IDS = np.arange(100, 170)
 LABELS = torch.from_numpy(IDS % 3)
@@ -22,7 +22,7 @@ LABELS = torch.from_numpy(IDS % 3)
 def test_it_keeps_the_protocols(generator: Any, one_hot: Any, context: Any) -> None:
     sampler = GanSampler(generator, one_hot, context)
     assert isinstance(sampler, Sampler)
-    assert isinstance(sampler, CompletingSampler)
+    assert isinstance(sampler, PairingSampler)
     images = sampler.sample({"label": LABELS}, IDS, 1)
     assert (images.dtype, images.shape) == (np.uint8, (70, 1, 8, 8))
     assert images.std() > 10

@@ -1,8 +1,10 @@
-"""The baseline that joins image and aspect: a generator whose images carry the aspect as channels.
+"""Which aspects generated images carry: those asked for, and those drawn with the image.
 
-Masks are one channel a class, maps their own channels, landmarks one blurred spot a point. The
-images that train it are the real ones with these channels behind their own; what it generates is
-split again. (One network for both is what Bazrafkan, Javidnia and Corcoran 2018 argue against.)
+A *joint* generator draws an aspect itself, as further channels behind those of the image: masks one
+channel a class, maps their own channels, landmarks one blurred spot a point. The images that train
+it are the real ones with these channels; what it generates is split again. Nothing is asked for, so
+new annotations appear with new images. (Bazrafkan, Javidnia and Corcoran 2018 argue for two
+networks on one latent in its place; `latent.aspect_map`.)
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from torch import Tensor
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.landmarks import Landmarks
+from augmint.conditioning.base import Conditioning, ConditioningContext
 from augmint.core.errors import IncompatibleError
+from augmint.core.registry import CONDITIONING
 from augmint.core.types import to_uint8
-from augmint.latent.aspect_map import ONE_HOT
 from augmint.training.batches import TrainingImages
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, Shape
+    from augmint.training.config import GanConfig
 
 _CHUNK = 256
 
@@ -38,7 +42,7 @@ class Joint:
         spread: standard deviation of a landmark's spot, in pixels.
 
     Raises:
-        IncompatibleError: for an aspect of another kind.
+        IncompatibleError: for an aspect that does not lie in the image plane.
 
     Example:
         >>> from augmint.aspects.mask import Mask
@@ -52,23 +56,30 @@ class Joint:
 
     def __post_init__(self) -> None:
         for aspect in self.schema:
-            if aspect.flat and not isinstance(aspect, Landmarks):
+            if not aspect.spatial:
                 raise IncompatibleError(
                     "a joint generator carries masks, maps and landmarks as channels",
                     f"{aspect.name}, a {aspect.kind}",
-                    "learn it by an aspect map",
+                    "ask for it (--set generator.conditioning=vac-var)",
                 )
+
+    @classmethod
+    def of(cls, config: GanConfig, schema: Schema, channels: int) -> Joint:
+        """Return the aspects of a schema that a configuration draws; perhaps none."""
+        return cls(Schema(tuple(schema[name] for name in config.joint)), channels)
 
     def shape(self, shape: Shape) -> Shape:
         """Return the shape of a joint image, for images of `shape`."""
         return shape[0] + sum(_planes(a) for a in self.schema), shape[1], shape[2]
 
     def join(self, data: TrainingImages) -> TrainingImages:
-        """Return the training images with their aspects as further channels, and no values.
+        """Return the training images with their aspects as further channels.
 
         What is not known (points without a label, void pixels, missing depths) is an empty spot or
         the middle of the range: a joint generator learns the gaps as well.
         """
+        if not len(self.schema):
+            return data
         joined = np.empty((len(data), *self.shape(data.shape)), np.uint8)
         joined[:, : self.channels] = data.images
         first = self.channels
@@ -79,10 +90,17 @@ class Joint:
                 values = torch.from_numpy(np.array(data.values[aspect.name][rows]))
                 joined[rows, first:stop] = self._drawn(aspect, values).numpy()
             first = stop
-        return TrainingImages(joined, {}, data.ids)
+        rest = {name: v for name, v in data.values.items() if name not in self.schema}
+        return TrainingImages(joined, rest, data.ids)
+
+    def seen(self, joined: Tensor) -> Tensor:
+        """Return the image channels of joint images `(N, C + K, H, W)`."""
+        return joined[:, : self.channels]
 
     def split(self, joined: ByteArray) -> tuple[ByteArray, Mapping[str, np.ndarray[Any, Any]]]:
         """Return the images, and the stored values that their further channels say."""
+        if not len(self.schema):
+            return joined, {}
         images, first = np.ascontiguousarray(joined[:, : self.channels]), self.channels
         values: dict[str, np.ndarray[Any, Any]] = {}
         for aspect in self.schema:
@@ -99,13 +117,56 @@ class Joint:
         if isinstance(aspect, Landmarks):
             return (255.0 * spots(aspect, values, self.spread)).round_().to(torch.uint8)
         encoded = aspect.encode(values)
-        return to_uint8(2.0 * encoded - 1.0 if aspect.kind in ONE_HOT else encoded)
+        return to_uint8(2.0 * encoded - 1.0 if _shares(aspect) else encoded)
 
     def _read(self, aspect: Aspect, planes: Tensor) -> Tensor:
         if isinstance(aspect, Landmarks):
             return from_spots(aspect, planes.float() / 255.0)
         shares = planes.float() / 255.0
-        return aspect.decode(shares if aspect.kind in ONE_HOT else 2.0 * shares - 1.0)
+        return aspect.decode(shares if _shares(aspect) else 2.0 * shares - 1.0)
+
+
+def asked(config: GanConfig, schema: Schema) -> Schema:
+    """Return the aspects that a configuration's images are asked for.
+
+    Raises:
+        UsageError: for a name that the schema does not hold.
+        IncompatibleError: for an aspect that conditioning cannot carry.
+    """
+    conditioning: Conditioning = CONDITIONING.create(config.conditioning)
+    able = conditioning.carried(schema)
+    names = [a.name for a in able] if config.carries is None else config.carries
+    for name in names:
+        if name not in able:
+            raise IncompatibleError(
+                f"conditioning {config.conditioning} carries "
+                f"{' or '.join(sorted(conditioning.kinds)) or 'nothing'}",
+                f"{name}, a {schema[name].kind}",
+                "choose one that does (--set generator.conditioning=vac-var)",
+            )
+    return Schema(tuple(a for a in able if a.name in names and a.name not in config.joint))
+
+
+def carried(config: GanConfig, schema: Schema) -> Schema:
+    """Return the aspects that a configuration's images carry, asked for or drawn.
+
+    Raises:
+        UsageError, IncompatibleError: as `asked`.
+    """
+    names = {*(a.name for a in asked(config, schema)), *config.joint}
+    return Schema(tuple(a for a in schema if a.name in names))
+
+
+def context_of(config: GanConfig, schema: Schema, shape: Shape) -> ConditioningContext:
+    """Return what conditioning is told: what is asked for, and the shape that networks see.
+
+    Args:
+        config: of the training.
+        schema: of the images, with all that they carry.
+        shape: (C, H, W) of the images alone.
+    """
+    seen = Joint.of(config, schema, shape[0]).shape(shape)
+    return ConditioningContext(asked(config, schema), seen, config.latent_dim)
 
 
 def spots(aspect: Landmarks, values: Tensor, spread: float) -> Tensor:
@@ -145,3 +206,8 @@ def from_spots(aspect: Landmarks, planes: Tensor) -> Tensor:
 
 def _planes(aspect: Aspect) -> int:
     return len(aspect.points) if isinstance(aspect, Landmarks) else aspect.width
+
+
+def _shares(aspect: Aspect) -> bool:
+    """Whether an encoding lies in [0, 1], one channel a class, and not in [-1, 1]."""
+    return aspect.kind == "mask"
