@@ -125,7 +125,7 @@ def policy(config: PolicyConfig, inputs: Inputs, folder: Path, work: Path) -> Va
         trained = _train(training, table, [real_source(table, fit)])
         found = task_of(training.task).score(trained, RealRows.of(table, held))
         even = getattr(found, "balanced_accuracy", None) if training.long_tail else None
-        scores.append(found.points / 100.0 if even is None else even)
+        scores.append(float(found.per_image.mean()) if even is None else even)
     return {"policy": config.training.policy, "scores": scores}
 
 
@@ -561,7 +561,7 @@ def _train_and_score(
     real_share = sum(s.share for s in sources if s.origin == "real")
     return {
         **{k: v for k, v in scores.plain().items() if k not in ("correct", "classes")},
-        "score": scores.points / 100.0,
+        "score": float(scores.per_image.mean()),
         "spread": float(scores.per_image.std()),
         "measure": to_plain(scores.measure),
         "n": len(scores.per_image),
