@@ -354,6 +354,12 @@ def _validate(config: ComparisonConfig, table: Table) -> None:
             f"{minted} images of {config.data} are marked as minted",
             "give the real data set",
         )
+    if comparing.ASPECT not in table.schema:
+        raise DataError(
+            "a comparison judges by classes",
+            f"none in {config.data}",
+            "give a set with classes (augmint check says what it has)",
+        )
     width = table.schema[comparing.ASPECT].width
     if width < 2:
         raise UsageError("a comparison needs at least 2 classes", width, "add another class")

@@ -169,6 +169,13 @@ class _Pair:
                 f"{inside} of the real images are marked as minted",
                 "give the real data set first, the minted one second",
             )
+        for name, table in (("real", self.real), ("minted", self.minted)):
+            if LABEL not in table.schema:
+                raise DataError(
+                    "an evaluation judges by classes",
+                    f"none in the {name} images",
+                    "measure annotations by a study (augmint prove --task NAME)",
+                )
         known = self.real.classes()
         for name in self.minted.classes():
             if name not in known:

@@ -200,12 +200,11 @@ def _samples(bundle: Bundle, seed: int, device: str, across: int = 12) -> bytes:
     labels = np.repeat(np.arange(min(classes, 12) if classes > 1 else 4), across)
     ids, sampler = np.arange(len(labels)), bundle.sampler(device)
     asked = {LABEL: torch.from_numpy(labels)} if LABEL in bundle.schema else {}
-    values = sampler.complete(asked, ids, seed)
-    drawn = [a for a in bundle.schema if a.kind != "category"][:1]
-    told = values[drawn[0].name].numpy() if drawn else None
+    images, values = sampler.pairs(asked, ids, seed)
+    aspect = next((a for a in bundle.schema if a.kind != "category"), None)
+    told = None if aspect is None else values[aspect.name]
     every = np.zeros(len(ids), np.int64) if classes == 1 else labels
-    images = sampler.sample(values, ids, seed)
-    return by_class(images, every, ids, drawn[0] if drawn else None, told)
+    return by_class(images, every, ids, aspect, told)
 
 
 def _grid(images: ByteArray, across: int = 8) -> bytes:

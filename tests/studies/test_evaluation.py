@@ -117,6 +117,13 @@ def test_what_cannot_be_compared_is_refused(
         evaluate(str(few), str(few), None, OPTIONS)
 
 
+def test_sets_without_classes_are_refused_with_what_measures_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"prove --task"):
+        evaluate("toy-eyes", "toy-eyes", tmp_path, OPTIONS)
+    compared = ["compare", "vac-mnist", "acgan-mnist", "--data", "toy-eyes", "--debug"]
+    assert main([*compared, "--out", str(tmp_path / "c")]) == 2
+
+
 def test_the_command_prints_json(
     digits: tuple[np.ndarray, np.ndarray], write: Writer, capsys: pytest.CaptureFixture[str]
 ) -> None:
