@@ -42,8 +42,9 @@ from augmint.core.runs import (
 )
 from augmint.core.streams import scope
 from augmint.minting.curation import CurationConfig, Minted, class_names, mint, mint_parts
-from augmint.minting.judge import StoredJudge, build_classifier
+from augmint.minting.judge import StoredJudge, build_judge
 from augmint.minting.nearness import distances
+from augmint.minting.review import Review
 from augmint.minting.sampler import GanSampler
 from augmint.minting.truncation import Of
 from augmint.training.config import GanConfig
@@ -80,6 +81,8 @@ class JudgeDescription:
     shape: tuple[int, int, int]
     outputs: int
     told: dict[str, Any]
+    aspect: str = "label"
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -279,20 +282,24 @@ class Bundle:
 
     def _asked(
         self, quotas: Mapping[str, int], curate: bool
-    ) -> tuple[dict[int, int], StoredJudge | None, Callable[[ByteArray], np.ndarray] | None]:
+    ) -> tuple[
+        dict[int, int], StoredJudge | Review | None, Callable[[ByteArray], np.ndarray] | None
+    ]:
         """Return quotas by index, the judge and the copy check that minting is asked for."""
         classes = class_names(self.schema, self.curation.aspect)
         for name in quotas:
             if name not in classes:
                 raise UsageError("a quota names a class", name, nearest(name, classes))
-        if curate and self.judge is None:
+        if not curate:
+            return {classes.index(name): n for name, n in quotas.items()}, None, None
+        if self.judge is None:
             raise UsageError(
                 "curation needs the bundle's judge",
                 f"none ({self.missing.get(JUDGE, 'not given')})",
                 "pass curate=False (--raw)",
             )
         by_index = {classes.index(name): n for name, n in quotas.items()}
-        return (by_index, self.judge, self.is_copy()) if curate else (by_index, None, None)
+        return by_index, self.judge.review(self.schema[self.judge.aspect]), self.is_copy()
 
     def save(self, folder: Path) -> Path:
         """Write the bundle as a new folder, whole or not at all, and return the folder.
@@ -378,7 +385,8 @@ def _left_open(schema: Schema) -> bool:
 
 def _judge_description(judge: StoredJudge) -> JudgeDescription:
     full = ARCHITECTURES.describe(judge.network)
-    return JudgeDescription(full, judge.shape, judge.outputs, to_plain(judge.told))
+    told = to_plain(judge.told)
+    return JudgeDescription(full, judge.shape, judge.outputs, told, judge.aspect, judge.limit)
 
 
 def _same(folder: Path, description: Description) -> bool:
@@ -464,11 +472,13 @@ def _assemble(
         raise _broken("a judge without its description, or the reverse")
     if told is not None:
         module = _filled(
-            lambda: build_classifier(told.network, told.shape, told.outputs),
+            lambda: build_judge(told.network, told.shape, told.outputs),
             tensors[JUDGE],
             f"{JUDGE}.safetensors",
         )
-        judge = StoredJudge(told.network, told.shape, told.outputs, module, told.told)
+        rest = (told.told, told.aspect, told.limit)
+        judge = StoredJudge(told.network, told.shape, told.outputs, module, *rest)
+        _check_judge(judge, schema)
     features = tensors[FEATURES].get("features")
     if features is not None and (features.ndim != 2 or judge is None or not len(features)):
         raise _broken(f"training features of shape {tuple(features.shape)}")
@@ -489,6 +499,18 @@ def _assemble(
         missing=description.missing,
         provenance=description.provenance,
     )
+
+
+def _check_judge(judge: StoredJudge, schema: Schema) -> None:
+    """Raise `DataError` unless a judge can tell the aspect that it is said to tell."""
+    if judge.aspect not in schema:
+        raise _broken(f"a judge of {judge.aspect}, which the schema does not have")
+    classes = schema[judge.aspect].kind == "category"
+    bound = judge.limit is not None and math.isfinite(judge.limit) and judge.limit >= 0
+    if judge.outputs != schema[judge.aspect].width or classes == bound:
+        raise _broken(
+            f"a judge of {judge.aspect} with {judge.outputs} outputs, limit {judge.limit}"
+        )
 
 
 def _filled(make: Callable[[], nn.Module], tensors: dict[str, Tensor], name: str) -> nn.Module:

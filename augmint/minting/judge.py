@@ -14,24 +14,27 @@ from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.runs import tensors_digest
 from augmint.core.types import Shape, to_float
-from augmint.networks.base import ClassifierArchitecture
+from augmint.minting.review import ByError, Review
+from augmint.networks.base import ClassifierArchitecture, MapperArchitecture
 
 if TYPE_CHECKING:
+    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, FloatArray
 
 _CHUNK = 256
 
 
-def build_classifier(network: Spec, shape: Shape, outputs: int) -> nn.Module:
-    """Build a registered classifier for images of `shape`.
+def build_judge(network: Spec, shape: Shape, outputs: int) -> nn.Module:
+    """Build a registered network that can judge images of `shape`.
 
     Raises:
-        UsageError: if the network is not registered, is no classifier, or cannot take the shape.
+        UsageError: if the network is not registered, answers nothing about an image, or cannot take
+            the shape.
     """
     architecture = ARCHITECTURES.create(network)
-    if not isinstance(architecture, ClassifierArchitecture):
+    if not isinstance(architecture, ClassifierArchitecture | MapperArchitecture):
         raise UsageError(
-            "a judge is a registered classifier",
+            "a judge is a registered classifier or mapper",
             f"{network} ({architecture.role})",
             "use small-cnn",
         )
@@ -41,7 +44,7 @@ def build_classifier(network: Spec, shape: Shape, outputs: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class StoredJudge:
-    """A classifier as `core.types.Judge` (and `FeatureNet`), rebuilt from its description.
+    """A network as `core.types.Judge` (and `FeatureNet`), rebuilt from its description.
 
     Images of another size are first resampled to the network's as tasks do it: antialiased
     bilinear, rounded to whole levels.
@@ -49,9 +52,11 @@ class StoredJudge:
     Args:
         network: the registered architecture.
         shape: what it takes.
-        outputs: number of classes.
+        outputs: number of classes, or of what it measures.
         module: the network; set to evaluation mode.
         told: plain facts ("trained_on", "accuracy"), kept in the bundle.
+        aspect: what it tells.
+        limit: largest error of a kept image; None for a judge of classes.
     """
 
     network: Spec
@@ -59,6 +64,8 @@ class StoredJudge:
     outputs: int
     module: nn.Module
     told: Mapping[str, Any] = field(default_factory=dict)
+    aspect: str = "label"
+    limit: float | None = None
     name: str = "bundle-judge"
 
     def __post_init__(self) -> None:
@@ -72,6 +79,18 @@ class StoredJudge:
     def probabilities(self, images: ByteArray) -> FloatArray:
         """Return class probabilities `(N, outputs)`, float64; rows sum to 1."""
         return self._run(images, lambda x: torch.softmax(self.module(x).double(), 1))
+
+    def review(self, aspect: Aspect) -> Review | StoredJudge:
+        """Return what curates by this judge: itself of classes, else its errors' bound."""
+        return (
+            self
+            if self.limit is None
+            else ByError(_Measuring(self, aspect), aspect.name, self.limit)
+        )
+
+    def outputs_of(self, images: ByteArray) -> FloatArray:
+        """Return raw outputs, float32: the encoded form of what it tells."""
+        return self._run(images, lambda x: self.module(x).float())
 
     def __call__(self, images: ByteArray) -> FloatArray:
         """Return features `(N, F)`, float32, of the layer before the last."""
@@ -89,6 +108,23 @@ class StoredJudge:
         for start in range(0, len(images), _CHUNK):
             part = torch.from_numpy(np.ascontiguousarray(images[start : start + _CHUNK]))
             parts.append(function(to_float(_resampled(part, self.shape[1:]))).numpy())
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """A `Measurer` made of a judge and the aspect that it tells."""
+
+    judge: StoredJudge
+    aspect: Aspect
+
+    def errors(self, images: ByteArray, values: np.ndarray) -> FloatArray:
+        parts = []
+        for start in range(0, len(images), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            said = torch.from_numpy(self.judge.outputs_of(images[rows]))
+            claimed = torch.from_numpy(np.ascontiguousarray(values[rows]))
+            parts.append(self.aspect.error(said, claimed).numpy())
         return np.concatenate(parts)
 
 

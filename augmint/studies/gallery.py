@@ -51,13 +51,13 @@ def publish(
     mint, made = results[graph.mints[0].name], results[graph.generators[0].name]
     curation = build(CurationConfig, mint.value["curation"]["curation"], "curation")
     bundle = bundle_at(made.folder, mint.value["checkpoint"]["step"])
-    if aspect.kind == "category":
-        bundle = finished_bundle(
-            bundle,
-            mint.folder / "judge.safetensors",
-            np.ascontiguousarray(table.images[rows.train]),
-            np.ascontiguousarray(table.images[rows.held_out]),
-        )
+    bundle = finished_bundle(
+        bundle,
+        mint.folder / "judge.safetensors",
+        np.ascontiguousarray(table.images[rows.train]),
+        np.ascontiguousarray(table.images[rows.held_out]),
+        mint.value["limit"],
+    )
     bundle = replace(bundle, curation=curation)
     names = class_names(bundle.schema, curation.aspect)
     minted = counted(load_minted(mint.folder / "curated"), mint.value["curation"], names)
@@ -109,14 +109,18 @@ def counted(minted: Minted, curation: Mapping[str, Any], names: Sequence[str]) -
 
 
 def finished_bundle(
-    generator: Bundle, judge: Path, train: ByteArray, held_out: ByteArray
+    generator: Bundle,
+    judge: Path,
+    train: ByteArray,
+    held_out: ByteArray,
+    limit: float | None = None,
 ) -> Bundle:
     """Return a generator's bundle with all that curating needs without the data.
 
     That is the judge, its features of the training images, and the distance below which an image
     counts as a copy: that of the k-th nearest held-out image, as `false_flag_rule` has it.
     """
-    kept = stored(TrainedTask.load(judge))
+    kept = stored(TrainedTask.load(judge), limit)
     features = kept(train)
     alone = np.sort(nearest_rows(kept(held_out), features)[1])
     _, rank = false_flag_rule(len(held_out))
@@ -129,12 +133,13 @@ def finished_bundle(
     )
 
 
-def stored(judge: TrainedTask) -> StoredJudge:
-    """Return a trained judge as it travels with a bundle."""
+def stored(judge: TrainedTask, limit: float | None = None) -> StoredJudge:
+    """Return a trained judge as it travels with a bundle; see `StoredJudge` for `limit`."""
     shape = judge.config.seen(judge.shape)
-    outputs = judge.schema[judge.config.aspect].width
+    outputs, aspect = judge.aspect.width, judge.aspect.name
     told = {"trained_on": "the generator's training images", "steps": judge.config.steps}
-    return StoredJudge(judge.config.network, shape, outputs, judge.network, told)
+    network = judge.config.network
+    return StoredJudge(network, shape, outputs, judge.network, told, aspect, limit)
 
 
 def by_class(

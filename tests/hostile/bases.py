@@ -96,7 +96,7 @@ def _bundle(folder: Path) -> Path:
     from augmint.core.streams import scope
     from augmint.minting.bundle import Bundle
     from augmint.minting.curation import CurationConfig
-    from augmint.minting.judge import StoredJudge, build_classifier
+    from augmint.minting.judge import StoredJudge, build_judge
     from augmint.training.config import GanConfig
     from augmint.training.gan import build_generator
 
@@ -104,7 +104,7 @@ def _bundle(folder: Path) -> Path:
     gan = GanConfig(generator={"name": "dcgan-generator", "channels": 4}, latent_dim=5, steps=1)
     with scope(3, "hostile.bundle"):
         generator = build_generator(gan, schema, SHAPE)
-        judge = StoredJudge(NETWORK, SHAPE, 2, build_classifier(NETWORK, SHAPE, 2), {})
+        judge = StoredJudge(NETWORK, SHAPE, 2, build_judge(NETWORK, SHAPE, 2), {})
     images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE)).astype(np.uint8)
     return Bundle(
         generator=generator.eval(),

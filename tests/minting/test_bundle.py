@@ -17,7 +17,7 @@ from augmint.core.errors import DataError, UsageError
 from augmint.core.streams import scope
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig
-from augmint.minting.judge import StoredJudge, build_classifier
+from augmint.minting.judge import StoredJudge, build_judge
 from augmint.training.config import GanConfig
 from augmint.training.gan import build_generator
 
@@ -30,7 +30,7 @@ def make(judge: bool = True, features: bool = True) -> Bundle:
     gan = GanConfig(generator={"name": "dcgan-generator"}, latent_dim=5, steps=1)
     with scope(3, "test.bundle"):
         generator = build_generator(gan, schema, SHAPE)
-        stored = StoredJudge(SPEC, SHAPE, 3, build_classifier(SPEC, SHAPE, 3), {"accuracy": 0.5})
+        stored = StoredJudge(SPEC, SHAPE, 3, build_judge(SPEC, SHAPE, 3), {"accuracy": 0.5})
     train = np.random.default_rng(0).integers(0, 256, (20, *SHAPE)).astype(np.uint8)
     return Bundle(
         generator=generator.eval(),
@@ -257,7 +257,7 @@ def test_a_training_becomes_a_bundle_that_mints_without_its_data(tmp_path: Path)
     gan = GanConfig(steps=2, batch=4, latent_dim=3)
     trained = train_gan(gan, data, schema, seed=1, progress=False)
     with scope(0, "test.judge"):
-        judge = StoredJudge(SPEC, SHAPE, 2, build_classifier(SPEC, SHAPE, 2))
+        judge = StoredJudge(SPEC, SHAPE, 2, build_judge(SPEC, SHAPE, 2))
     bundle = Bundle.from_training(trained, data, judge, copy_distance=0.5)
     opened = Bundle.open(bundle.save(tmp_path / "bundle"))
     assert opened.digest == trained.generator_digest

@@ -15,6 +15,7 @@ from augmint.core.errors import IncompatibleError, UsageError
 from augmint.data.ingest import ingest
 from augmint.data.table import Table
 from augmint.minting.bundle import Bundle
+from augmint.minting.curation import class_names
 from augmint.minting.review import ByError
 from augmint.studies.arms import ARMS
 from augmint.studies.materials import Store, load_minted, sources_of
@@ -81,6 +82,10 @@ def stage(folder: Path, name: str) -> Path:
     return found
 
 
+def names_of(bundle: Bundle) -> tuple[str, ...]:
+    return class_names(bundle.schema, bundle.curation.aspect)
+
+
 def opened(folder: Path) -> tuple[Table, Rows]:
     (tables,) = (folder / "stages" / "tables").iterdir()
     return Table.open(tables), Rows.load(stage(folder, "split-0") / "rows.npz")
@@ -109,7 +114,14 @@ def test_minted_images_carry_the_aspect_and_nothing_they_were_not_asked_for(stud
     table.schema[aspect].check(minted.values[aspect])
     bundle = Bundle.open(folder / "bundle")
     assert {a.name for a in bundle.schema} == set(minted.values)
-    assert "judge" in bundle.missing
+    judge = bundle.judge
+    assert judge is not None
+    assert judge.aspect == aspect
+    assert judge.limit == 1e9
+    again = bundle.mint(dict.fromkeys(names_of(bundle), 3), 9, progress=False)
+    assert set(again.scores) >= {"error"}
+    said = judge.review(bundle.schema[aspect]).judge.errors(again.images, again.values[aspect])  # type: ignore[union-attr]
+    np.testing.assert_allclose(said, again.scores["error"], rtol=1e-4)
 
 
 def test_what_is_written_is_read_again_in_the_same_order(study: Any, tmp_path: Path) -> None:
