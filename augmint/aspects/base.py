@@ -90,8 +90,12 @@ class Aspect(ABC):
     """Encoded as a vector, not as an image."""
     bounded: ClassVar[bool] = False
     """Its encoding lies in [-1, 1]; an object may say so for itself."""
+    one_hot: ClassVar[bool] = False
+    """Encoded as shares in [0, 1], one a class; encodings of others lie around [-1, 1]."""
     spatial: ClassVar[bool] = False
-    """Lies in the image plane, so that it can be drawn as further channels of an image."""
+    """Lies in the image plane: `to_planes` draws it as further channels of an image."""
+    blends: ClassVar[bool] = False
+    """`between` gives values between two others."""
     mirrors: ClassVar[bool] = True
     """Knows what a mirrored image does to it; an object may say otherwise for itself."""
 
@@ -147,6 +151,33 @@ class Aspect(ABC):
             new: height and width after.
         """
         return self, values
+
+    @property
+    def planes(self) -> int:
+        """Channels that `to_planes` draws."""
+        return self.width
+
+    def to_planes(self, values: Tensor) -> Tensor:
+        """Return stored values of a spatial aspect as images `(N, planes, H, W)` in [0, 1].
+
+        What is not known is an empty plane or the middle of the range.
+        """
+        encoded = self.encode(values)
+        return encoded if self.one_hot else (encoded + 1.0) / 2.0
+
+    def from_planes(self, planes: Tensor) -> Tensor:
+        """Return the stored values that images `(N, planes, H, W)` in [0, 1] show."""
+        return self.decode(planes if self.one_hot else 2.0 * planes - 1.0)
+
+    def between(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        """Return stored values `(1 - t) first + t second`, where the aspect `blends`.
+
+        Args:
+            first: of N rows.
+            second: of N other rows.
+            share: t, `(N,)`, 0 to 1.
+        """
+        return first
 
     def draw(self, image: ByteArray, value: Any) -> ByteArray:
         """Return uint8 `(3, H, W)`: the value drawn over the image `(C, H, W)`.

@@ -38,6 +38,8 @@ class Category(Aspect):
 
     classes: tuple[str, ...] = ()
     kind: ClassVar[str] = "category"
+    one_hot: ClassVar[bool] = True
+    blends: ClassVar[bool] = True  # there is nothing between classes: that of the first is taken
 
     def __post_init__(self) -> None:
         if not self.classes:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from augmint.core.types import ByteArray, Shape
 
 
+SPOT = 1.5
+"""Standard deviation, in pixels, of the spot that a point is in its plane."""
+
+
 @ASPECTS.register("landmarks")
 @dataclass(frozen=True)
 class Landmarks(Aspect):
@@ -55,6 +59,7 @@ class Landmarks(Aspect):
     reference: tuple[str, str] | None = None
     kind: ClassVar[str] = "landmarks"
     spatial: ClassVar[bool] = True
+    blends: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -148,6 +153,43 @@ class Landmarks(Aspect):
             return moved
         order = torch.tensor(self._counterparts, device=values.device)
         return torch.where(mirrored[:, None, None], moved[:, order], moved)
+
+    @property
+    def planes(self) -> int:
+        return len(self.points)
+
+    def to_planes(self, values: Tensor) -> Tensor:
+        """Return one plane a point: exp(-|p - t_k|² / (2 SPOT²)), 0 where it is not labelled."""
+        import torch
+
+        height, width = self.size
+        x = torch.arange(width, device=values.device) + 0.5
+        y = torch.arange(height, device=values.device) + 0.5
+        across = torch.exp(-((x - values[..., :1]) ** 2) / (2.0 * SPOT**2))
+        down = torch.exp(-((y - values[..., 1:2]) ** 2) / (2.0 * SPOT**2))
+        labelled = (values[..., 2] > 0)[..., None, None]
+        return down[..., :, None] * across[..., None, :] * labelled
+
+    def from_planes(self, planes: Tensor) -> Tensor:
+        """Return the centre of each plane's brightest part, the mean position by what exceeds half
+        of its maximum: exact for a spot that lies in the frame, up to the grid."""
+        import torch
+
+        height, width = self.size
+        top = planes.amax((2, 3), keepdim=True)
+        weight = (planes - 0.5 * top).clamp_min(0.0) + 1e-9
+        total = weight.sum((2, 3))
+        x = torch.arange(width, device=planes.device) + 0.5
+        y = torch.arange(height, device=planes.device) + 0.5
+        across, down = (weight.sum(2) * x).sum(2) / total, (weight.sum(3) * y).sum(2) / total
+        return torch.stack((across, down, torch.full_like(across, 2.0)), -1)
+
+    def between(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        import torch
+
+        places = torch.lerp(first[..., :2], second[..., :2], share[:, None, None])
+        # a point lies between two only if both are known
+        return torch.cat((places, torch.minimum(first[..., 2:], second[..., 2:])), -1)
 
     def loss(self, prediction: Tensor, values: Tensor) -> Tensor:
         labelled = (values[..., 2:] > 0).expand(-1, -1, 2).flatten(1)

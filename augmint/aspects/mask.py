@@ -51,6 +51,7 @@ class Mask(Aspect):
     pairs: tuple[tuple[str, str], ...] | None = ()
     kind: ClassVar[str] = "mask"
     flat: ClassVar[bool] = False
+    one_hot: ClassVar[bool] = True
     spatial: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -58,6 +58,7 @@ class Vector(Aspect):
     mirrored: tuple[str, ...] | None = ()
     turned: tuple[str, ...] = ()
     kind: ClassVar[str] = "vector"
+    blends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.components or len(set(self.components)) != len(self.components):
@@ -162,6 +163,11 @@ class Vector(Aspect):
             ],
             1,
         )
+
+    def between(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        import torch
+
+        return torch.lerp(first, second, share[:, None])
 
     def loss(self, prediction: Tensor, values: Tensor) -> Tensor:
         return (prediction - self.encode(values)).square().mean(1)

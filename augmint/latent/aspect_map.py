@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 Output = Literal["sigmoid", "linear", "tanh"]
 
-ONE_HOT = frozenset({"category", "mask"})
-"""Kinds of aspect whose encoding lies in [0, 1]; that of others lies around [-1, 1]."""
-
 _CHUNK = 256
 
 
@@ -301,7 +298,7 @@ def known(aspect: Aspect, values: Tensor) -> Tensor:
 
 def squash(raw: Tensor, output: Output, aspect: Aspect) -> Tensor:
     """Return encoded values of raw outputs (`AspectMapConfig.output`)."""
-    return _SQUASHES[output](raw, aspect.kind in ONE_HOT)
+    return _SQUASHES[output](raw, aspect.one_hot)
 
 
 _SQUASHES: Mapping[Output, Callable[[Tensor, bool], Tensor]] = {

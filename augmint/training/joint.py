@@ -17,12 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augmint.aspects.base import Aspect, Schema
-from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.base import Schema
 from augmint.conditioning.base import Conditioning, ConditioningContext
 from augmint.core.errors import IncompatibleError
 from augmint.core.registry import CONDITIONING
-from augmint.core.types import to_uint8
 from augmint.training.batches import TrainingImages
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ class Joint:
     Args:
         schema: aspects that are images, or landmarks.
         channels: of the images themselves.
-        spread: standard deviation of a landmark's spot, in pixels.
 
     Raises:
         IncompatibleError: for an aspect that does not lie in the image plane.
@@ -52,7 +49,6 @@ class Joint:
 
     schema: Schema
     channels: int = 3
-    spread: float = 1.5
 
     def __post_init__(self) -> None:
         for aspect in self.schema:
@@ -70,7 +66,7 @@ class Joint:
 
     def shape(self, shape: Shape) -> Shape:
         """Return the shape of a joint image, for images of `shape`."""
-        return shape[0] + sum(_planes(a) for a in self.schema), shape[1], shape[2]
+        return shape[0] + sum(a.planes for a in self.schema), shape[1], shape[2]
 
     def join(self, data: TrainingImages) -> TrainingImages:
         """Return the training images with their aspects as further channels.
@@ -84,11 +80,11 @@ class Joint:
         joined[:, : self.channels] = data.images
         first = self.channels
         for aspect in self.schema:
-            stop = first + _planes(aspect)
+            stop = first + aspect.planes
             for i in range(0, len(data), _CHUNK):
                 rows = slice(i, i + _CHUNK)
                 values = torch.from_numpy(np.array(data.values[aspect.name][rows]))
-                joined[rows, first:stop] = self._drawn(aspect, values).numpy()
+                joined[rows, first:stop] = (255.0 * aspect.to_planes(values)).round().numpy()
             first = stop
         rest = {name: v for name, v in data.values.items() if name not in self.schema}
         return TrainingImages(joined, rest, data.ids)
@@ -104,26 +100,16 @@ class Joint:
         images, first = np.ascontiguousarray(joined[:, : self.channels]), self.channels
         values: dict[str, np.ndarray[Any, Any]] = {}
         for aspect in self.schema:
-            stop = first + _planes(aspect)
+            stop = first + aspect.planes
             found = [
-                self._read(aspect, torch.from_numpy(np.array(joined[i : i + _CHUNK, first:stop])))
+                aspect.from_planes(
+                    torch.from_numpy(np.array(joined[i : i + _CHUNK, first:stop])).float() / 255.0
+                )
                 for i in range(0, len(joined), _CHUNK)
             ]
             values[aspect.name] = torch.cat(found).numpy()
             first = stop
         return images, values
-
-    def _drawn(self, aspect: Aspect, values: Tensor) -> Tensor:
-        if isinstance(aspect, Landmarks):
-            return (255.0 * spots(aspect, values, self.spread)).round_().to(torch.uint8)
-        encoded = aspect.encode(values)
-        return to_uint8(2.0 * encoded - 1.0 if _shares(aspect) else encoded)
-
-    def _read(self, aspect: Aspect, planes: Tensor) -> Tensor:
-        if isinstance(aspect, Landmarks):
-            return from_spots(aspect, planes.float() / 255.0)
-        shares = planes.float() / 255.0
-        return aspect.decode(shares if _shares(aspect) else 2.0 * shares - 1.0)
 
 
 def asked(config: GanConfig, schema: Schema) -> Schema:
@@ -167,47 +153,3 @@ def context_of(config: GanConfig, schema: Schema, shape: Shape) -> ConditioningC
     """
     seen = Joint.of(config, schema, shape[0]).shape(shape)
     return ConditioningContext(asked(config, schema), seen, config.latent_dim)
-
-
-def spots(aspect: Landmarks, values: Tensor, spread: float) -> Tensor:
-    """Return one plane a point, `(N, K, H, W)`: exp(-|p - t_k|² / (2 spread²)), 0 where unlabelled.
-
-    Args:
-        aspect: whose frame it is.
-        values: stored landmarks `(N, K, 3)`.
-        spread: in pixels.
-    """
-    height, width = aspect.size
-    x = torch.arange(width, dtype=torch.float32) + 0.5
-    y = torch.arange(height, dtype=torch.float32) + 0.5
-    across = torch.exp(-((x - values[..., :1]) ** 2) / (2.0 * spread**2))
-    down = torch.exp(-((y - values[..., 1:2]) ** 2) / (2.0 * spread**2))
-    labelled = (values[..., 2] > 0)[..., None, None]
-    return down[..., :, None] * across[..., None, :] * labelled
-
-
-def from_spots(aspect: Landmarks, planes: Tensor) -> Tensor:
-    """Return stored landmarks `(N, K, 3)`: the centre of each plane's brightest part.
-
-    The mean position is weighted by what exceeds half of the plane's maximum; exact for a spot that
-    lies in the frame, up to the grid.
-    """
-    height, width = aspect.size
-    top = planes.amax((2, 3), keepdim=True)
-    weight = (planes - 0.5 * top).clamp_min(0.0) + 1e-9
-    total = weight.sum((2, 3))
-    x = torch.arange(width, dtype=torch.float32) + 0.5
-    y = torch.arange(height, dtype=torch.float32) + 0.5
-    points = torch.stack(
-        ((weight.sum(2) * x).sum(2) / total, (weight.sum(3) * y).sum(2) / total), -1
-    )
-    return torch.cat((points, torch.full_like(points[..., :1], 2.0)), -1)
-
-
-def _planes(aspect: Aspect) -> int:
-    return len(aspect.points) if isinstance(aspect, Landmarks) else aspect.width
-
-
-def _shares(aspect: Aspect) -> bool:
-    """Whether an encoding lies in [0, 1], one channel a class, and not in [-1, 1]."""
-    return aspect.kind == "mask"

@@ -193,6 +193,44 @@ def test_resizing_keeps_what_is_said(aspect: Aspect) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_planes_say_what_they_were_drawn_from(aspect: Aspect) -> None:
+    if not aspect.spatial:
+        return
+    large, scaled = aspect.resized(drawn(aspect, 40), (H, W), (4 * H, 4 * W))
+    values = torch.from_numpy(scaled)
+    planes = large.to_planes(values)
+    assert planes.shape == (40, large.planes, 4 * H, 4 * W)
+    assert planes.min() >= 0
+    assert planes.max() <= 1
+    back = large.from_planes(planes)
+    assert back.dtype == values.dtype
+    if isinstance(large, Landmarks):
+        away = (values[..., :2] - torch.tensor([2.0 * W, 2.0 * H])).abs()
+        inside = (values[..., 2] > 0) & (away < torch.tensor([2.0 * W - 4, 2.0 * H - 4])).all(-1)
+        assert inside.sum() > 10
+        assert (back - values)[inside][:, :2].abs().max() < 0.1
+    else:
+        known = values != 255 if isinstance(large, Mask) else ~values.isnan()
+        torch.testing.assert_close(back[known], values[known], atol=1e-4, rtol=0)
+
+
+def test_between_two_is_between_them_where_there_is_such_a_thing(aspect: Aspect) -> None:
+    if not aspect.blends:
+        return
+    first, second = (torch.from_numpy(drawn(aspect, seed=s)) for s in (1, 2))
+    share = torch.linspace(0, 1, N)
+    found = aspect.between(first, second, share)
+    aspect.check(found.numpy())
+    if isinstance(aspect, Vector):
+        torch.testing.assert_close(found, first + share[:, None] * (second - first))
+    elif isinstance(aspect, Landmarks):
+        places = first[..., :2] + share[:, None, None] * (second - first)[..., :2]
+        torch.testing.assert_close(found[..., :2], places)
+        assert torch.equal(found[..., 2] > 0, (first[..., 2] > 0) & (second[..., 2] > 0))
+    else:
+        assert torch.equal(found, first)
+
+
 def test_it_can_be_shown_and_drawn(aspect: Aspect) -> None:
     values = drawn(aspect)
     for channels in (1, 3):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.category import Category
-from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.landmarks import SPOT, Landmarks
 from augmint.aspects.map import Map
 from augmint.aspects.mask import Mask
 from augmint.aspects.vector import Vector
@@ -27,7 +27,7 @@ from augmint.latent.distilled import drawn_pairs
 from augmint.latent.pairs import PairSampler
 from augmint.minting.sampler import GanSampler, PairingSampler
 from augmint.training.batches import TrainingImages
-from augmint.training.joint import Joint, from_spots, spots
+from augmint.training.joint import Joint
 
 SHAPE = (3, 16, 16)
 POINTS = Landmarks("points", ("a", "b"), (16, 16), pairs=(("a", "b"),))
@@ -165,12 +165,12 @@ class Spots(nn.Module):
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        planes = spots(POINTS, torch.from_numpy(_points(latent)), 1.5)
+        planes = POINTS.to_planes(torch.from_numpy(_points(latent)))
         return 2.0 * torch.cat((planes, torch.zeros_like(planes[:, :1])), 1) - 1.0
 
 
 def _teacher(images: np.ndarray) -> np.ndarray:
-    return from_spots(POINTS, torch.from_numpy(images[:, :2]).float()).numpy()
+    return POINTS.from_planes(torch.from_numpy(images[:, :2]).float()).numpy()
 
 
 def test_a_teacher_is_distilled_through_the_generator() -> None:
@@ -235,7 +235,7 @@ def test_joint_images_are_split_into_what_was_joined() -> None:
 
 def test_spots_have_their_peak_at_the_point() -> None:
     values = torch.tensor([[[4.5, 10.5, 2.0], [1.0, 1.0, 0.0]]])
-    planes = spots(POINTS, values, 2.0)
+    planes = POINTS.to_planes(values)
     assert planes[0, 0, 10, 4] == 1.0
     assert not planes[0, 1].any()
-    assert float(planes[0, 0, 10, 6]) == pytest.approx(np.exp(-4 / 8))
+    assert float(planes[0, 0, 10, 6]) == pytest.approx(np.exp(-4 / (2 * SPOT**2)))

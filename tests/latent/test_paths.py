@@ -12,7 +12,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
-from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.landmarks import SPOT, Landmarks
 from augmint.core.errors import UsageError
 from augmint.core.streams import stream
 from augmint.latent.aspect_map import AspectMap, AspectMapConfig, train_aspect_map
@@ -31,7 +31,6 @@ from augmint.latent.paths import (
     walk,
     with_mirrors,
 )
-from augmint.training.joint import spots
 
 SHAPE = (1, 16, 16)
 EYES = Landmarks("eyes", ("left", "right"), (16, 16), pairs=(("left", "right"),))
@@ -79,7 +78,7 @@ class Faces(nn.Module):
         self.scale = nn.Parameter(torch.ones(1))
 
     def forward(self, latent: Tensor) -> Tensor:
-        planes = spots(EYES, _eyes(latent), 2.5)
+        planes = EYES.to_planes(_eyes(latent)) ** (SPOT / 2.5) ** 2  # wider spots
         return 2 * planes.amax(1, keepdim=True) * self.scale - 1
 
 
