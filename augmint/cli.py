@@ -75,7 +75,7 @@ def _prove(a: Namespace) -> None:
 
 
 def _train(a: Namespace) -> None:
-    from augmint.studies.single import TrainOptions, train
+    from augmint.studies.single import TrainOptions, mint_command, train
 
     options = TrainOptions(
         a.per_class,
@@ -91,7 +91,7 @@ def _train(a: Namespace) -> None:
         a.format,
     )
     bundle = train(a.data, Path(a.out), options)
-    _say(f"bundle: {bundle}\nmint from it: augmint mint {bundle} --out {Path(a.out) / 'minted'}")
+    _say(f"bundle: {bundle}\nmint from it: {mint_command(bundle, Path(a.out) / 'minted')}")
 
 
 def _mint(a: Namespace) -> None:

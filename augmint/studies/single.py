@@ -142,6 +142,12 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
     return folder
 
 
+def mint_command(bundle: Path, out: Path) -> str:
+    """Return the command that mints from a bundle; one without a judge cannot curate."""
+    raw = " --raw" if Bundle.open(bundle).judge is None else ""
+    return f"augmint mint {bundle} --out {out}{raw}"
+
+
 def _on(processes: int, *arguments: Any) -> contextlib.AbstractContextManager[GanTraining]:
     """The training of these arguments of `GanTraining`, on this process or on several."""
     if processes == 1:
@@ -267,6 +273,7 @@ __all__ = [
     "MintOptions",
     "TrainOptions",
     "mint_bundle",
+    "mint_command",
     "parse_quotas",
     "train",
 ]
