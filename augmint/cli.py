@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmint.core.commands import Option, Verb, parser_of, read
-from augmint.core.errors import AugmintError, UsageError, nearest, visible
+from augmint.core.errors import AugmintError, UsageError, memory_error, nearest, too_large, visible
 from augmint.core.storage import storage_error
 
 if TYPE_CHECKING:
@@ -575,9 +575,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = "check the path, its permissions and the space that is left"
         plain = UsageError("files and folders must be readable and writable", where, remedy)
         return _told(storage_error(error, Path(getattr(options, "out", None) or ".")) or plain)
-    except MemoryError as error:
-        remedy = "make networks, images or batches smaller"
-        return _told(UsageError("the work must fit into memory", str(error) or "more", remedy))
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if not too_large(error):
+            raise
+        return _told(memory_error(error))
 
 
 def _told(error: AugmintError) -> int:

@@ -59,6 +59,10 @@ def build(cls: type[T], fields: Mapping[str, Any], where: str) -> T:
     return cls(**values)
 
 
+LARGEST = 2**63 - 1
+"""Beyond it no library counts anything: sizes that are larger are refused with their name."""
+
+
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
@@ -105,7 +109,11 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
             raise UsageError(f"{where} must be a finite number", value, "give a finite number")
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):
-            return value
+            if abs(value) <= LARGEST:
+                return value
+            raise UsageError(
+                f"{where} must be at most {LARGEST}", f"{value:.3g}", "give a smaller number"
+            )
     elif hint is Path:
         if isinstance(value, str | Path):
             return Path(value)

@@ -119,3 +119,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not close:
         return listed
     return f"did you mean {' or '.join(repr(c) for c in close)}? {listed}"
+
+
+def too_large(error: BaseException) -> bool:
+    """Return whether an error says that memory was asked for that there is not.
+
+    torch says it by a RuntimeError ("can't allocate memory"), or by sizes that overflow.
+    """
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+        "Overflow when unpacking long",
+    )
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def memory_error(error: BaseException) -> UsageError:
+    """Return what to say of an error that is `too_large`."""
+    said = str(error).partition("\n")[0][:160] or "more"
+    return UsageError(
+        "the work must fit into memory", said, "make networks, images or batches smaller"
+    )

@@ -510,3 +510,16 @@ def test_one_line_and_the_exit_code(
     value, _, remedy = rest.partition(": ")
     assert value, lines
     assert remedy, lines
+
+
+@pytest.mark.parametrize("value", [10**11, 10**18, 10**23])
+@pytest.mark.parametrize("name", ["latent_dim", "batch", "generator.channels"])
+def test_sizes_beyond_any_memory_are_refused_in_one_line(
+    name: str, value: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = f"generator.{name}={value}"
+    asked = ["train", "digits", "--out", str(tmp_path / "a"), "--device", "cpu", "--set", size]
+    assert main(asked) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("augmint: ")
+    assert "fit into memory" in told or "at most" in told

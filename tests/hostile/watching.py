@@ -13,6 +13,7 @@ import io
 import os
 import re
 import resource
+import site
 import sys
 import tempfile
 import unicodedata
@@ -71,8 +72,8 @@ class Watch:
         elif event == "subprocess.Popen":
             if os.path.basename(os.fsdecode(arguments[0])) != "uname":  # asked by `platform`
                 self.faults.append(f"a program was started: {arguments[:2]}")
-        elif event == "ctypes.dlopen" and arguments[0] is None:
-            pass  # the process itself, whose C library gives freed memory back: nothing is loaded
+        elif event == "ctypes.dlopen" and _installed_library(arguments[0]):
+            pass
         elif event.startswith(_NEVER):
             self.faults.append(f"{event} {arguments[:2]}")
 
@@ -89,6 +90,13 @@ class Watch:
             return  # whether a link was followed shows in what it leads to, which is listed
         if not true.startswith(self.granted):
             self.faults.append(f"{event} {text!r} -> {true!r}")
+
+
+def _installed_library(name: object) -> bool:
+    """Whether a library is the process itself (its C library gives freed memory back), or one of an
+    installed package (whose threads are counted): neither comes from what a case brings."""
+    packages = tuple(str(Path(p)) + os.sep for p in site.getsitepackages())
+    return name is None or str(name).startswith(packages)
 
 
 def _relative_to(event: str, arguments: tuple[Any, ...]) -> str:
