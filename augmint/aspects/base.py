@@ -152,6 +152,12 @@ class Aspect(ABC):
         """
         return self, values
 
+    def labelled(self, values: Tensor) -> Tensor:
+        """Return `(N, width)` booleans: the entries of a flat encoding that say something."""
+        import torch
+
+        return torch.ones(len(values), self.width, dtype=torch.bool, device=values.device)
+
     @property
     def planes(self) -> int:
         """Channels that `to_planes` draws."""

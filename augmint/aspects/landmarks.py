@@ -154,6 +154,9 @@ class Landmarks(Aspect):
         order = torch.tensor(self._counterparts, device=values.device)
         return torch.where(mirrored[:, None, None], moved[:, order], moved)
 
+    def labelled(self, values: Tensor) -> Tensor:
+        return (values[..., 2:] > 0).expand(-1, -1, 2).flatten(1)
+
     @property
     def planes(self) -> int:
         return len(self.points)
@@ -192,7 +195,7 @@ class Landmarks(Aspect):
         return torch.cat((places, torch.minimum(first[..., 2:], second[..., 2:])), -1)
 
     def loss(self, prediction: Tensor, values: Tensor) -> Tensor:
-        labelled = (values[..., 2:] > 0).expand(-1, -1, 2).flatten(1)
+        labelled = self.labelled(values)
         difference = (prediction - self.encode(values)).abs() * labelled
         return difference.sum(1) / labelled.sum(1).clamp_min(1)
 

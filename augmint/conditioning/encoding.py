@@ -53,19 +53,3 @@ def encode(aspect: Aspect, values: Tensor) -> Tensor:
 def vector(aspects: Collection[Aspect], values: AspectValues) -> Tensor:
     """Return `(N, Σ width)`: the encodings of several aspects side by side."""
     return torch.cat([encode(aspect, values[aspect.name]) for aspect in aspects], 1)
-
-
-def labelled(aspect: Aspect, values: Tensor) -> Tensor:
-    """Return `(N, width)` booleans: the entries of the encoding that say something.
-
-    Both coordinates of a landmark whose visibility is 0 say nothing; everything else does.
-    """
-    if aspect.kind == "landmarks":
-        known: Tensor = values[..., 2:] > 0
-        return known.expand(-1, -1, 2).flatten(1)
-    return torch.ones(len(values), aspect.width, dtype=torch.bool, device=values.device)
-
-
-def bounded(aspect: Aspect) -> bool:
-    """Return whether the encoding lies in [-1, 1]: landmarks, and vectors with bounds."""
-    return aspect.kind == "landmarks" or getattr(aspect, "low", None) is not None

@@ -101,11 +101,11 @@ class VacVar(CodesValues, Classifies):
             return super().code_of(aspect, values)
         encoded = aspect.encode(values)
         # what the other classes leave over is the first's
-        told = encoded[:, 1:] if aspect.kind == "mask" else encoded
+        told = encoded[:, 1:] if aspect.one_hot else encoded
         return functional.adaptive_avg_pool2d(told, self.grid).flatten(1)
 
     def _width(self, aspect: Aspect) -> int:
         if aspect.flat:
             return aspect.width
-        channels = aspect.width - 1 if aspect.kind == "mask" else aspect.width
+        channels = aspect.width - 1 if aspect.one_hot else aspect.width
         return channels * self.grid**2

@@ -48,7 +48,7 @@ from augmint.conditioning.auxiliary import (
     narrow_network,
 )
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.encoding import bounded, encode, labelled
+from augmint.conditioning.encoding import encode
 from augmint.core.errors import IncompatibleError
 from augmint.core.registry import CONDITIONING, Spec
 from augmint.core.types import AspectValues, Shape
@@ -107,7 +107,7 @@ class Regressor(Auxiliary):
 
     def check(self, owner: str, aspects: Collection[Aspect], shape: Shape) -> None:
         super().check(owner, aspects, shape)
-        for aspect in (a for a in aspects if not bounded(a)):
+        for aspect in (a for a in aspects if not a.bounded):
             if self.loss == "symmetric":
                 raise IncompatibleError(
                     f"the loss 'symmetric' of {owner} takes values between two bounds",
@@ -126,9 +126,9 @@ class Regressor(Auxiliary):
         found = []
         for aspect, said in zip(aspects, pieces, strict=True):
             wanted = encode(aspect, values[aspect.name])
-            if bounded(aspect):
+            if aspect.bounded:
                 wanted = wanted.clamp(-1.0, 1.0)  # points beside the frame: tanh cannot reach them
-            known = labelled(aspect, values[aspect.name])
+            known = aspect.labelled(values[aspect.name])
             each = LOSSES[self.loss](wanted - said) * known
             found.append(each.sum(1) / known.sum(1).clamp_min(1))
         return torch.stack(found).sum(0)
@@ -138,7 +138,7 @@ class Regressor(Auxiliary):
         pieces = outputs.split([a.width for a in aspects], 1)
         if self._ends_in_bounds():
             return list(pieces)
-        return [p.tanh() if bounded(a) else p for a, p in zip(aspects, pieces, strict=True)]
+        return [p.tanh() if a.bounded else p for a, p in zip(aspects, pieces, strict=True)]
 
     def _ends_in_bounds(self) -> bool:
         return bool(getattr(self.architecture(self.key), "bounded", False))

@@ -33,7 +33,7 @@ from torch.optim import Adam
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.encoding import bounded, labelled, vector
+from augmint.conditioning.encoding import vector
 from augmint.core.config import fingerprint, to_plain
 from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
@@ -154,7 +154,7 @@ class ValueEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(sum(a.width for a in aspects), channels, shape)
-        inside = torch.cat([torch.full((a.width,), bounded(a)) for a in aspects])
+        inside = torch.cat([torch.full((a.width,), a.bounded) for a in aspects])
         self.register_buffer("inside", inside, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class _Players:
         return vector(self.aspects, aspects)
 
     def known(self, aspects: AspectValues) -> Tensor:
-        return torch.cat([labelled(a, aspects[a.name]) for a in self.aspects], 1)
+        return torch.cat([a.labelled(aspects[a.name]) for a in self.aspects], 1)
 
     def generate(self, aspects: AspectValues, purpose: str, step: int) -> Tensor:
         numbers = stream(self.seed, f"latent.{purpose}", step, self.config.batch)

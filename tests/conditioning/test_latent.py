@@ -7,6 +7,7 @@ import torch
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.vector import Vector
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import IncompatibleError
 from augmint.core.registry import CONDITIONING
@@ -69,13 +70,13 @@ def test_a_schema_without_labels_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", CONDITIONING.names())
 def test_latents_have_the_declared_width_and_depend_on_ids_alone(name: str) -> None:
     method = CONDITIONING.create(name)
-    try:
-        method.check(CONTEXT)
-    except IncompatibleError:
-        pytest.skip("carries none of these aspects")
-    whole = method.sample_latent(CONTEXT, VALUES, stream(1, "z", 3, [4, 5, 6, 7]))
+    everything = Schema((LABEL, SEX, Vector("age", ("years",))))
+    context = ConditioningContext(method.carried(everything), (2, 8, 12), latent_dim=5)
+    method.check(context)
+    values = {**VALUES, "age": torch.tensor([[1.0], [-1.0], [0.5], [2.0]])}
+    whole = method.sample_latent(context, values, stream(1, "z", 3, [4, 5, 6, 7]))
     part = method.sample_latent(
-        CONTEXT, {k: v[2:] for k, v in VALUES.items()}, stream(1, "z", 3, [6, 7])
+        context, {k: v[2:] for k, v in values.items()}, stream(1, "z", 3, [6, 7])
     )
-    assert whole.shape == (4, method.latent_width(CONTEXT))
+    assert whole.shape == (4, method.latent_width(context))
     assert torch.equal(whole[2:], part)
