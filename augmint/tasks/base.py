@@ -304,6 +304,13 @@ class Task(ABC):
                 names,
                 f"name one: set task.aspect={fitting[0].name} (--set task.aspect={fitting[0].name})",
             )
+        if not fitting:
+            held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "nothing"
+            raise IncompatibleError(
+                f"this task predicts aspects of kind {kinds}, and the set has none",
+                held,
+                "choose the task that fits it (--task landmarks, segmentation …)",
+            )
         aspect = schema[config.aspect]
         raise IncompatibleError(
             f"this task predicts a {kinds}",

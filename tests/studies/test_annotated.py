@@ -201,7 +201,7 @@ def test_a_generator_that_does_not_carry_the_aspect_is_refused(tmp_path: Path) -
     settings = {**TINY, "task.kind": "regression", "generator.conditioning": "vac"}
     with pytest.raises(IncompatibleError, match="must carry pose"):
         augmint.prove("toy-faces", tmp_path / "a", seeds=2, workers=1, settings=settings)
-    with pytest.raises(IncompatibleError, match="predicts a mask"):
+    with pytest.raises(IncompatibleError, match="kind mask, and the set has none"):
         augmint.prove(
             "digits", tmp_path / "b", seeds=2, workers=1, settings={"task.kind": "segmentation"}
         )

@@ -219,7 +219,7 @@ def test_the_only_aspect_of_a_kind_is_meant(name: str) -> None:
     foreign = next(a for a in schema() if a.kind not in task.kinds)
     with pytest.raises(IncompatibleError, match=rf"{foreign.name}, a {foreign.kind}"):
         task.aspect(config(name, aspect=foreign.name), schema())
-    with pytest.raises(UsageError, match="no aspect of this name"):
+    with pytest.raises(IncompatibleError, match="and the set has none"):
         task.aspect(config(name), Schema((foreign,)))
 
 
