@@ -126,10 +126,10 @@ def _check(a: Namespace) -> None:
 
 
 def _run(a: Namespace) -> None:
-    from augmint.recipes.base import run_recipe
+    from augmint.recipes.base import RecipeOptions, run_recipe
 
-    where = (a.data, a.seed, a.device, a.workers)
-    result = run_recipe(a.recipe, Path(a.out), a.debug, a.variant, *where)
+    options = RecipeOptions(a.debug, a.variant, a.data, a.seed, a.device, a.workers, list(a.set))
+    result = run_recipe(a.recipe, Path(a.out), options)
     print(json.dumps({"metrics": result["metrics"], "expected": result["expected"]}, indent=2))
     if "sentence" in result["details"]:
         _say(result["details"]["sentence"])
@@ -137,7 +137,7 @@ def _run(a: Namespace) -> None:
 
 
 def _compare(a: Namespace) -> None:
-    from augmint.recipes.comparing import compare_recipes
+    from augmint.recipes.comparing import Choice, compare_recipes
     from augmint.recipes.conditional import measures
     from augmint.studies.compare import CompareOptions
     from augmint.studies.compared import lines
@@ -158,7 +158,8 @@ def _compare(a: Namespace) -> None:
         dry_run=a.dry_run,
         command=a.command,
     )
-    report = compare_recipes(a.generators, a.data, Path(a.out), options, a.variant, a.debug)
+    choice = Choice(a.generators, a.variant, a.debug, list(a.set))
+    report = compare_recipes(choice, a.data, Path(a.out), options)
     if not a.dry_run:
         _say("\n".join(lines(report)))
         _say(f"report: {Path(a.out) / 'compare.html'}")
@@ -271,6 +272,7 @@ _TRACK = Option(
     "append",
     "NAME",
 )
+_VARIANT = Option("--variant", "of the recipe: its text, released program …", metavar="NAME")
 _DROP = _switch("--drop-duplicates", "drop training images that also stand in the test part")
 
 VERBS: dict[str, Verb] = {
@@ -423,22 +425,18 @@ VERBS: dict[str, Verb] = {
             Option("recipe", "a name from `augmint list recipes`"),
             _OUT,
             _switch("--debug", "a version that ends in seconds on a CPU"),
-            Option(
-                "--variant",
-                "follow the paper's text or its released code",
-                str,
-                None,
-                ("text", "released"),
-            ),
+            _VARIANT,
             Option("--data", "path of the data set, where the recipe needs one", metavar="PATH"),
             Option("--workers", "stages at once, for recipes of several stages", int, metavar="W"),
             _SEED,
             _DEVICE,
+            _SET,
         ),
         "augmint run vac-mnist --debug --out runs/vac\n"
         "augmint run vac-mnist --data mnist/ --variant released --out runs/vac\n"
         "augmint run spdnn-iris --out runs/iris\n"
-        "augmint run spdnn-classifier --data fashion-mnist/ --workers 2 --out runs/spdnn",
+        "augmint run spdnn-classifier --data fashion-mnist/ --workers 2 --out runs/spdnn\n"
+        "augmint run vac-on-anything --data mnist/ --set images=20000 --set seeds=2 --out runs/short",
         _run,
     ),
     "compare": Verb(
@@ -463,7 +461,7 @@ VERBS: dict[str, Verb] = {
                 "which the others are held against (default: the first)",
                 metavar="NAME",
             ),
-            Option("--variant", "of every recipe", str, None, ("text", "released")),
+            _VARIANT,
             Option("--per-class", "training images a class that generators see", int, metavar="N"),
             Option(
                 "--steps",
@@ -481,12 +479,14 @@ VERBS: dict[str, Verb] = {
             _SEED,
             _DEVICE,
             _DROP,
+            _SET,
             _switch("--dry-run", "print the plan"),
         ),
         "augmint compare vac-mnist acgan-mnist --debug --out runs/compare\n"
         "augmint compare vac-mnist acgan-mnist cgan-mnist --data mnist/ --images 600000 --seeds 3 --out runs/compare\n"
         "augmint compare vac-mnist acgan-mnist --data faces/ --size 28 --per-class 200 --out runs/faces\n"
-        "augmint compare examples/comparisons/tricks.yaml --data fashion-mnist/ --images 100000 --out runs/tricks",
+        "augmint compare examples/comparisons/tricks.yaml --data fashion-mnist/ --images 100000 --out runs/tricks\n"
+        "augmint compare vac-mnist acgan-mnist --data mnist/ --set generator.precision=bf16 --out runs/bf16",
         _compare,
         "the same command again does only what is missing; generators and seeds may be added",
     ),

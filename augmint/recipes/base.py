@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from augmint.core.config import fingerprint, to_plain, write_yaml
+from augmint.core.config import build, fingerprint, to_plain, with_overrides, write_yaml
 from augmint.core.errors import DataError, UsageError, nearest
 from augmint.core.registry import RECIPES
 from augmint.core.runs import lock_folder, provenance, read_json, write_atomic, write_json
@@ -100,23 +100,11 @@ class Recipe(ABC, Generic[ConfigT]):
         """Train and measure."""
 
 
-def run_recipe(
-    name: str,
-    out: Path,
-    debug: bool = False,
-    variant: str | None = None,
-    data: str | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    workers: int | None = None,
-) -> dict[str, Any]:
-    """Run a recipe and write `result.json`, `config.yaml`, `pictures/` and `report.html`.
-
-    The same call again returns the result it wrote, or goes on where it was interrupted.
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What a caller may say of a recipe's run.
 
     Args:
-        name: of a registered recipe.
-        out: its folder.
         debug: the version that ends in seconds.
         variant: one of the recipe's; None: its first.
         data: the data set; the debug version has one of its own.
@@ -124,16 +112,39 @@ def run_recipe(
         device: "auto", "cpu" or "cuda".
         workers: processes, for recipes of several stages; None: the machine's cores, or this
             process alone in the debug version.
+        settings: fields of the configuration that differ, "key=value"; the result tells them
+            among its deviations.
+    """
+
+    debug: bool = False
+    variant: str | None = None
+    data: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    workers: int | None = None
+    settings: Sequence[str] = ()
+
+
+def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
+    """Run a recipe and write `result.json`, `config.yaml`, `pictures/` and `report.html`.
+
+    The same call again returns the result it wrote, or goes on where it was interrupted.
+
+    Args:
+        name: of a registered recipe.
+        out: its folder.
+        options: see there.
 
     Returns:
         What `result.json` holds: `recipe`, `variant`, `debug`, `metrics`, `expected`,
         `deviations`, `protocols`, `seconds`, `config`, `machine` …
 
     Raises:
-        UsageError: an unknown name or variant, no data, or a folder that holds another run.
+        UsageError: an unknown name, variant or setting, no data, or a folder that holds another run.
     """
+    debug, data = options.debug, options.data
     recipe: Recipe[Any] = RECIPES.create(name)
-    chosen = recipe.variants[0] if variant is None else variant
+    chosen = recipe.variants[0] if options.variant is None else options.variant
     if chosen not in recipe.variants:
         raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
     source = data or (recipe.debug_data if debug and recipe.needs_data else None)
@@ -145,13 +156,13 @@ def run_recipe(
             "no data",
             "pass data='DIR' (--data DIR), or debug=True (--debug) for built-in images",
         )
-    config = recipe.configure(chosen, debug)
+    config = configured(recipe, chosen, debug, options.settings)
     asked: dict[str, Any] = {
         "recipe": name,
         "variant": chosen,
         "debug": debug,
         "data": source,
-        "seed": seed,
+        "seed": options.seed,
         "config": to_plain(config),
     }
     identity = fingerprint(asked | {"augmint": provenance()["augmint"]})
@@ -161,8 +172,9 @@ def run_recipe(
             return earlier
         write_json(out / "asked.json", {"identity": identity, **asked})
         start = time.monotonic()
-        processes = workers or (1 if debug else os.cpu_count() or 1)
-        outcome = recipe.run(config, Surroundings(out, source or "", seed, device, processes))
+        processes = options.workers or (1 if debug else os.cpu_count() or 1)
+        where = Surroundings(out, source or "", options.seed, options.device, processes)
+        outcome = recipe.run(config, where)
         result = {
             **asked,
             "identity": identity,
@@ -171,7 +183,10 @@ def run_recipe(
             "metrics": dict(outcome.metrics),
             "expected": dict(recipe.expected),
             "protocols": dict(outcome.protocols),
-            "deviations": list(recipe.deviations(chosen, debug)),
+            "deviations": [
+                *recipe.deviations(chosen, debug),
+                *(f"set: {text}" for text in options.settings),
+            ],
             "warnings": list(outcome.warnings),
             "images_shown": outcome.images_shown,
             "details": dict(outcome.details),
@@ -180,6 +195,23 @@ def run_recipe(
         }
         _write(out, result, outcome, config)
     return result
+
+
+def configured(recipe: Recipe[Any], variant: str, debug: bool, settings: Sequence[str]) -> Any:
+    """Return a recipe's configuration with some fields set.
+
+    Raises:
+        UsageError: for a field that it does not have, or a value of another type.
+
+    Example:
+        >>> recipe = RECIPES.create("spdnn-classifier")
+        >>> configured(recipe, "text", False, ["training.steps=9"]).training.steps
+        9
+    """
+    config = recipe.configure(variant, debug)
+    if not settings:
+        return config
+    return build(type(config), with_overrides(to_plain(config), settings), "the recipe")
 
 
 def _earlier(out: Path, identity: str) -> dict[str, Any] | None:

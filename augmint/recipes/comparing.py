@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from augmint.core.config import build, read_yaml
+from augmint.core.config import build, read_yaml, to_plain, with_overrides
 from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import RECIPES
 from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
@@ -23,6 +23,11 @@ from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:
     from augmint.studies.compare import CompareOptions
+
+T = TypeVar("T")
+
+SETTABLE = ("generator", "measures")
+"""What `--set` reaches: every generator's configuration, and how all are measured."""
 
 DEBUG_SIZE = "16"
 """Side of the debug version's images, where no recipe says another."""
@@ -59,16 +64,38 @@ class GeneratorsFile:
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
-def choose(names: Sequence[str], variant: str | None, debug: bool) -> Chosen:
-    """Return the generators of recipes and of files (names that end in .yaml or .yml).
+@dataclass(frozen=True)
+class Choice:
+    """What a caller asks to be compared.
+
+    Args:
+        names: of recipes, or files of generators (names that end in .yaml or .yml).
+        variant: of every recipe; None: the first of each.
+        debug: a version that ends in seconds.
+        settings: "generator.KEY=VALUE" for every generator, "measures.KEY=VALUE".
+    """
+
+    names: Sequence[str]
+    variant: str | None = None
+    debug: bool = False
+    settings: Sequence[str] = ()
+
+    def of(self, part: str) -> list[str]:
+        """Return the settings of a part, without its name."""
+        return [s.removeprefix(f"{part}.") for s in self.settings if s.startswith(f"{part}.")]
+
+
+def choose(choice: Choice) -> Chosen:
+    """Return the generators that a caller asks for.
 
     Raises:
         UsageError: for an unknown name, a recipe of no conditional generator, a generator named
-            twice, fewer than two, a variant that a recipe does not have, or a file that holds
-            something else.
+            twice, fewer than two, a variant that a recipe does not have, a setting that a
+            generator does not have, or a file that holds something else.
     """
+    names = choice.names
     files = [n for n in names if Path(n).suffix.lower() in (".yaml", ".yml")]
-    recipes = {n: _config(n, variant, debug) for n in names if n not in files}
+    recipes = {n: _config(n, choice.variant, choice.debug) for n in names if n not in files}
     told = [n for n in names if n not in files]
     found = {name: config.gan for name, config in recipes.items()}
     for path in files:
@@ -82,10 +109,17 @@ def choose(names: Sequence[str], variant: str | None, debug: bool) -> Chosen:
             "name another recipe (augmint list recipes)",
         )
     return Chosen(
-        found,
+        {name: _with(gan, choice.of("generator"), name) for name, gan in found.items()},
         _common(c.size for c in recipes.values()),
         _common(c.channels for c in recipes.values()),
     )
+
+
+def _with(config: T, settings: Sequence[str], where: str) -> T:
+    """Return a configuration with some fields set."""
+    if not settings:
+        return config
+    return build(type(config), with_overrides(to_plain(config), settings), where)
 
 
 def _common(values: Iterable[Any]) -> Any:
@@ -128,39 +162,42 @@ def comparable() -> list[str]:
 
 
 def compare_recipes(
-    names: Sequence[str],
-    data: str | None,
-    out: Path,
-    options: CompareOptions,
-    variant: str | None = None,
-    debug: bool = False,
+    choice: Choice, data: str | None, out: Path, options: CompareOptions
 ) -> dict[str, Any]:
     """Compare the generators of recipes and files and return what `compare.json` holds.
 
     Args:
-        names: of recipes, or files of generators; at least two generators.
+        choice: at least two generators.
         data: the data set; the debug version has one of its own.
         out: the comparison's folder.
         options: see there; size, channels and the debug version's budget are the recipes' own
             where they are left open.
-        variant: of every recipe; None: the first of each.
-        debug: a version that ends in seconds.
 
     Raises:
-        UsageError: as `choose`, or without data.
+        UsageError: as `choose`, without data, or for a setting of neither part.
     """
     from augmint.studies.compare import compare
 
-    chosen = choose(names, variant, debug)
-    if data is None and not debug:
+    for text in choice.settings:
+        part = text.partition("=")[0].partition(".")[0]
+        if part not in SETTABLE:
+            raise UsageError(
+                "--set of a comparison begins with generator. or measures.",
+                text,
+                nearest(part, SETTABLE),
+            )
+    chosen = choose(choice)
+    if data is None and not choice.debug:
         raise UsageError(
             "a comparison runs on a data set", "no data", "pass --data DIR, or --debug for digits"
         )
+    measures = _with(options.measures, choice.of("measures"), "measures")
+    options = replace(options, measures=measures)
     if options.size is None and chosen.size is not None:
         options = replace(options, size="x".join(str(side) for side in chosen.size))
     if options.channels is None:
         options = replace(options, channels=chosen.channels)
-    if debug:
+    if choice.debug:
         images = DEBUG_IMAGES if options.images is None else options.images
         options = replace(options, images=images, size=options.size or DEBUG_SIZE)
     return compare(chosen.generators, data or "digits", out, options)

@@ -9,11 +9,11 @@ import pytest
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.cli import main
-from augmint.core.config import fingerprint
+from augmint.core.config import fingerprint, load_yaml
 from augmint.core.errors import UsageError
 from augmint.core.registry import RECIPES
 from augmint.core.runs import read_json
-from augmint.recipes.comparing import choose, comparable, compare_recipes
+from augmint.recipes.comparing import Choice, choose, comparable, compare_recipes
 from augmint.recipes.conditional import ConditionalRecipe
 from augmint.studies.compare import CompareOptions
 from augmint.training.compatibility import check_compatible
@@ -44,8 +44,8 @@ def test_data_are_needed_and_sizes_are_the_recipes_own(tmp_path: Path) -> None:
     pair = sorted(n for n in comparable() if n.endswith("mnist"))[:2]
     assert len(pair) == 2, "two recipes on the same images"
     with pytest.raises(UsageError, match="--data DIR"):
-        compare_recipes(pair, None, tmp_path, CompareOptions())
-    found = choose(pair, None, debug=True)
+        compare_recipes(Choice(pair), None, tmp_path, CompareOptions())
+    found = choose(Choice(pair, debug=True))
     assert list(found.generators) == pair
     assert (found.size, found.channels) == ((16, 16), 1)
     assert all(issubclass(RECIPES.get(n), ConditionalRecipe) for n in comparable())
@@ -58,7 +58,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "comparisons").glob(
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_every_generator_of_an_example_fits_together(path: Path) -> None:
     schema = Schema((Category("label", tuple("0123456789")),))
-    found = choose([str(path)], None, False).generators
+    found = choose(Choice([str(path)])).generators
     assert len({fingerprint(gan) for gan in found.values()}) == len(found) >= 2
     for gan in found.values():
         check_compatible(gan, schema, (1, 28, 28))
@@ -67,7 +67,7 @@ def test_every_generator_of_an_example_fits_together(path: Path) -> None:
 def test_a_file_and_a_recipe_are_compared_together(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("base: {latent_dim: 5}\ngenerators:\n  a:\n  b: {latent_dim: 7, batch: 8}\n")
-    found = choose([str(path), "vac-mnist"], None, debug=True).generators
+    found = choose(Choice([str(path), "vac-mnist"], debug=True)).generators
     assert {n: (g.latent_dim, g.batch) for n, g in found.items()} == {
         "vac-mnist": (10, 16),
         "a": (5, GanConfig().batch),
@@ -82,9 +82,28 @@ def test_a_file_and_a_recipe_are_compared_together(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
-            choose([str(path), "vac-mnist"], None, False)
+            choose(Choice([str(path), "vac-mnist"]))
     with pytest.raises(UsageError, match="readable"):
-        choose([str(tmp_path / "none.yaml")], None, False)
+        choose(Choice([str(tmp_path / "none.yaml")]))
+
+
+def test_settings_reach_every_generator_and_the_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AUGMINT_QUIET", raising=False)
+    words = ["compare", "vac-mnist", "acgan-mnist", "--debug", "--dry-run", "--out", str(tmp_path)]
+    settings = ["generator.precision=bf16", "measures.per_class=31", "measures.task.steps=7"]
+    assert main([*words, *(w for s in settings for w in ("--set", s))]) == 0
+    plan = load_yaml(capsys.readouterr().out.partition("stages:\n")[2])
+    assert {g["precision"] for g in plan["generators"].values()} == {"bf16"}
+    assert (plan["measures"]["per_class"], plan["measures"]["task"]["steps"]) == (31, 7)
+    for text, message in (
+        ("generators.precision=bf16", "did you mean 'generator'"),
+        ("generator.precison=bf16", "did you mean 'precision'"),
+        ("measures.task.step=1", "did you mean 'steps'"),
+    ):
+        assert main([*words, "--set", text]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_dry_run_says_the_plan_and_does_nothing(

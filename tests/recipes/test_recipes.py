@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from augmint.core.config import build, to_plain
 from augmint.core.errors import UsageError
 from augmint.core.registry import RECIPES
-from augmint.recipes.base import Recipe, run_recipe
+from augmint.recipes.base import Recipe, RecipeOptions, configured, run_recipe
 from augmint.studies.comparing import first_rows
 
 NAMES = RECIPES.names()
@@ -41,13 +42,49 @@ def test_every_variant_has_a_complete_configuration_and_says_how_it_deviates(
     assert len(set(plain)) == len(recipe.variants), "variants differ"
 
 
+def scalars(plain: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the dotted name and the value of every field that is no list."""
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{under}{key}.")
+        elif not isinstance(value, list) and "." not in key:
+            yield f"{under}{key}", value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_field_can_be_set(name: str) -> None:
+    recipe: Recipe[Any] = RECIPES.create(name)
+    variant = recipe.variants[0]
+    config = recipe.configure(variant, debug=True)
+    assert configured(recipe, variant, True, ()) == config
+    before = dict(scalars(to_plain(config)))
+    key, value = next((k, v) for k, v in before.items() if isinstance(v, int))
+    other = (not value) if isinstance(value, bool) else value + 1
+    found = configured(recipe, variant, True, [f"{key}={json.dumps(other)}"])
+    after = dict(scalars(to_plain(found)))
+    assert type(found) is type(config)
+    assert {k for k in before if before[k] != after[k]} == {key}
+    assert after[key] == other
+    with pytest.raises(UsageError, match="no field of this name; got nonsense"):
+        configured(recipe, variant, True, ["nonsense=1"])
+
+
+def test_what_is_set_stands_among_the_deviations(tmp_path: Path) -> None:
+    options = RecipeOptions(debug=True, settings=["case.rules.to_fixpoint=true"])
+    result = run_recipe("spdnn-iris", tmp_path / "a", options)
+    assert "set: case.rules.to_fixpoint=true" in result["deviations"]
+    assert result["config"]["case"]["rules"]["to_fixpoint"] is True
+    with pytest.raises(UsageError, match="holds one run of one recipe"):
+        run_recipe("spdnn-iris", tmp_path / "a", RecipeOptions(debug=True))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_debug_runs_to_a_result_and_is_not_done_twice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGMINT_QUIET", "1")
     out = tmp_path / "run"
-    result = run_recipe(name, out, debug=True, seed=1, device="cpu")
+    result = run_recipe(name, out, RecipeOptions(debug=True, seed=1, device="cpu"))
     assert result == json.loads((out / "result.json").read_text())
     assert {"recipe", "variant", "metrics", "expected", "seconds", "deviations"} <= set(result)
     assert result["variant"] == RECIPES.create(name).variants[0]
@@ -60,23 +97,23 @@ def test_debug_runs_to_a_result_and_is_not_done_twice(
     assert not re.search("https?:", (out / "report.html").read_text().split("</head>")[1])
     assert yaml.safe_load((out / "config.yaml").read_text()) == result["config"]
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
-    assert run_recipe(name, out, debug=True, seed=1, device="cpu") == result
+    assert run_recipe(name, out, RecipeOptions(debug=True, seed=1, device="cpu")) == result
     after = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
     assert before == after
     with pytest.raises(UsageError, match="one run of one recipe"):
-        run_recipe(name, out, debug=True, seed=2, device="cpu")
+        run_recipe(name, out, RecipeOptions(debug=True, seed=2, device="cpu"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_calls_are_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
     variants = RECIPES.create(name).variants
     with pytest.raises(UsageError, match=f"did you mean '{variants[0]}'"):
-        run_recipe(name, tmp_path / "a", debug=True, variant=variants[0][:-1])
+        run_recipe(name, tmp_path / "a", RecipeOptions(debug=True, variant=variants[0][:-1]))
     needless = "needless" if not RECIPES.create(name).needs_data else None
     with pytest.raises(UsageError, match="--data"):
-        run_recipe(name, tmp_path / "a", data=needless)
+        run_recipe(name, tmp_path / "a", RecipeOptions(data=needless))
     with pytest.raises(UsageError, match="known"):
-        run_recipe("no-such-recipe", tmp_path / "a", debug=True)
+        run_recipe("no-such-recipe", tmp_path / "a", RecipeOptions(debug=True))
     assert not (tmp_path / "a").exists()
 
 

@@ -20,7 +20,7 @@ from augmint.merging.build import load
 from augmint.merging.contraction import Rules
 from augmint.merging.shapes import totals
 from augmint.recipes import spdnn_classifier
-from augmint.recipes.base import run_recipe
+from augmint.recipes.base import RecipeOptions, run_recipe
 from augmint.recipes.spdnn_classifier import PARENTS, ClassifierConfig, split_of
 from augmint.recipes.spdnn_judging import (
     best_on_validation,
@@ -41,12 +41,12 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
     out = tmp_path_factory.mktemp("spdnn") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUGMINT_QUIET", "1")
-        return out, run_recipe("spdnn-classifier", out, debug=True, device="cpu")
+        return out, run_recipe("spdnn-classifier", out, RecipeOptions(debug=True, device="cpu"))
 
 
 def test_the_iris_recipe_states_the_published_numbers(tmp_path: Path) -> None:
     out = tmp_path / "iris"
-    result = run_recipe("spdnn-iris", out, debug=True)
+    result = run_recipe("spdnn-iris", out, RecipeOptions(debug=True))
     metrics = result["metrics"]
     steps = [metrics[f"nodes_{name}"] for name in ("parallel", "forward", "backward")]
     assert steps == [40, 25, 13]
@@ -79,7 +79,7 @@ def test_the_iris_recipe_states_the_published_numbers(tmp_path: Path) -> None:
 def test_published_numbers(
     name: str, variant: str, expected: dict[str, float], tmp_path: Path
 ) -> None:
-    result = run_recipe(name, tmp_path / "a", debug=True, variant=variant)
+    result = run_recipe(name, tmp_path / "a", RecipeOptions(debug=True, variant=variant))
     assert {k: result["metrics"][k] for k in expected} == expected
     assert json.loads((tmp_path / "a" / "merge.json").read_text())["nodes"] == {
         step.removeprefix("nodes_"): n
@@ -89,14 +89,14 @@ def test_published_numbers(
 
 
 def test_merged_and_parents_of_the_magazine_are_of_one_size(tmp_path: Path) -> None:
-    found = run_recipe("spdnn-magazine", tmp_path / "a", debug=True)["details"]
+    found = run_recipe("spdnn-magazine", tmp_path / "a", RecipeOptions(debug=True))["details"]
     mean = np.mean([p["parameters"] for p in found["parents"]])
     assert found["merged"]["parameters"] == pytest.approx(mean, rel=0.01)
 
 
 def test_structural_recipes_refuse_data(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes no data"):
-        run_recipe("spdnn-iris", tmp_path / "a", data="digits")
+        run_recipe("spdnn-iris", tmp_path / "a", RecipeOptions(data="digits"))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_the_same_command_trains_nothing_again_and_the_test_set_chooses_nothing(
         return best_on_validation(validation, names)
 
     monkeypatch.setattr(spdnn_classifier, "best_on_validation", spy)
-    again = run_recipe("spdnn-classifier", out, debug=True, device="cpu")
+    again = run_recipe("spdnn-classifier", out, RecipeOptions(debug=True, device="cpu"))
     assert again["metrics"] == result["metrics"]
     rows = {row["network"]: row for row in again["details"]["networks"]}
     for parent in PARENTS:

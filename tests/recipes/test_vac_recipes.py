@@ -18,7 +18,7 @@ from augmint.core import streams
 from augmint.core.config import to_plain
 from augmint.core.errors import IncompatibleError
 from augmint.core.registry import CONDITIONING, RECIPES
-from augmint.recipes.base import Recipe, run_recipe
+from augmint.recipes.base import Recipe, RecipeOptions, run_recipe
 from augmint.recipes.vac_on_anything import ALONE
 from augmint.training.compatibility import check_compatible
 from augmint.training.config import GanConfig
@@ -206,7 +206,9 @@ def test_the_own_classifier_is_scored_beside_its_control(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGMINT_QUIET", "1")
-    result = run_recipe("acgan-cifar10", tmp_path / "run", debug=True, seed=2, device="cpu")
+    result = run_recipe(
+        "acgan-cifar10", tmp_path / "run", RecipeOptions(debug=True, seed=2, device="cpu")
+    )
     plan = result["config"]["gan"]
     shown = plan["steps"] * plan["batch"]
     for key in ("own_accuracy", "own_alone"):
