@@ -158,6 +158,24 @@ def plain_modules(work: Workload) -> Train:
     return train
 
 
+def plain_direct(work: Workload) -> Train:
+    """A loop of `reference/direct.py` over augmint's own network, upsampling not folded."""
+    import torch
+    from reference import direct
+
+    network = _training(work, precision="fp32").game.generator
+    network.to(memory_format=torch.contiguous_format)
+    _fold(network, False)
+    loop = {"flow-matching": direct.Flow, "vae": direct.Vae}[work.fields["objective"]](network)
+    draw = _batches(work)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            loop.step(draw()[0])
+
+    return train
+
+
 def plain_fer(work: Workload) -> Train:
     """The plain loop of `reference/fer_simple.py`."""
     from reference import fer_simple
@@ -178,8 +196,9 @@ def our_gan(
     from augmint.training.loop import run_phases
 
     training = _training(work, precision=precision, fresh_latents=fresh_latents)
-    _fold(training.game.generator, folded)
-    _fold(training.game.critic, folded)
+    for network in (training.game.generator, training.game.critic):
+        if network is not None:
+            _fold(network, folded)
     done = 0
 
     def train(steps: int) -> None:
@@ -388,8 +407,73 @@ WORKLOADS: dict[str, Workload] = {
         },
         chunk=1,
     ),
+    "sagan32": Workload(
+        "SAGAN 32 px, batch 64",
+        64,
+        (3, 32, 32),
+        plain_modules,
+        our_gan,
+        FOLDED,
+        {
+            "generator": {"name": "resnet-generator", "channels": 32, "attention": True},
+            "critic": {"name": "resnet-critic", "channels": 32, "attention": True},
+        },
+        chunk=1,
+    ),
+    "biggan32": Workload(
+        "BigGAN 32 px, batch 64",
+        64,
+        (3, 32, 32),
+        plain_modules,
+        our_gan,
+        FOLDED,
+        {
+            "generator": {"name": "biggan-generator", "channels": 32, "attention": 16},
+            "critic": {"name": "resnet-critic", "channels": 32, "plan": "biggan"},
+        },
+        chunk=1,
+    ),
+    "stylegan32-wide": Workload(
+        "StyleGAN2 32 px, 32 channels, batch 32",
+        32,
+        (3, 32, 32),
+        plain_modules,
+        our_gan,
+        {"augmint": {}, "bf16": {"precision": "bf16"}},
+        {
+            "generator": {"name": "stylegan2-generator", "channels": 32, "widest": 256},
+            "critic": {"name": "stylegan2-critic", "channels": 32, "widest": 256},
+        },
+        chunk=1,
+    ),
+    "vae32": Workload(
+        "VAE 32 px, batch 64",
+        64,
+        (3, 32, 32),
+        plain_direct,
+        our_gan,
+        FOLDED,
+        {"generator": "vae", "critic": None, "objective": "vae", "fresh_latents": True},
+        chunk=2,
+    ),
+    "flow32": Workload(
+        "flow matching 32 px, batch 64",
+        64,
+        (3, 32, 32),
+        plain_direct,
+        our_gan,
+        FOLDED,
+        {
+            "generator": "flow-unet",
+            "critic": None,
+            "objective": "flow-matching",
+            "latent_dim": 3 * 32 * 32,
+            "fresh_latents": True,
+        },
+        chunk=1,
+    ),
     "stylegan32": Workload(
-        "StyleGAN2 32 px, batch 32",
+        "StyleGAN2 32 px, 8 channels, batch 32",
         32,
         (3, 32, 32),
         plain_modules,
