@@ -1,4 +1,4 @@
-"""What the classifier recipe makes of its trainings: votes, paired differences, convergence."""
+"""What comparisons at equal size make of their trainings: paired differences, convergence."""
 
 from __future__ import annotations
 
@@ -8,30 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.studies.statistics import Interval, accuracy_error, paired_t
+from augmint.studies.statistics import Interval, paired_t
 from augmint.studies.verdict import Comparison, Decision, decide, default_delta, secondary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from augmint.core.types import FloatArray, IntArray
-
-
-def vote(probabilities: Sequence[FloatArray]) -> IntArray:
-    """Return the class of the highest mean probability, `(N,)`; the first of equals.
-
-    Args:
-        probabilities: of each network, `(N, classes)`.
-
-    Example:
-        >>> vote([np.array([[0.9, 0.1]]), np.array([[0.3, 0.7]])]).tolist()
-        [0]
-    """
-    return np.mean(np.stack(probabilities).astype(np.float64), axis=0).argmax(1)
+    from augmint.core.types import FloatArray
 
 
 def best_on_validation(validation: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
-    """Return the name with the highest mean validation accuracy over the seeds; the first of equals."""
+    """Return the name with the highest mean validation score over the seeds; the first of equals."""
     return max(names, key=lambda n: float(np.mean(validation[n])))
 
 
@@ -54,25 +41,45 @@ class Judgement:
     delta: float
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What scores are, and how exact a test set makes them.
+
+    Args:
+        measure: what they are called ("accuracy").
+        images: of the test set.
+        spread: standard deviation of the score over them, of the best parent.
+    """
+
+    measure: str
+    images: int
+    spread: float
+
+    @property
+    def error(self) -> float:
+        """One standard error of the score on the test set."""
+        return float(self.spread / np.sqrt(self.images))
+
+
 def judge(
     test: Mapping[str, Sequence[float]],
     merged: str,
     best: str,
-    n_test: int,
+    scale: Scale,
 ) -> Judgement:
-    """Judge paired differences of test accuracy, merged minus each other, seed by seed.
+    """Judge paired differences of test scores, merged minus each other, seed by seed.
 
     Args:
-        test: accuracies by network, one a seed.
+        test: scores by network, one a seed; shares, higher is better.
         merged: the network that is judged.
         best: the primary baseline; the rest is secondary and adjusted by Holm.
-        n_test: test images.
+        scale: of the scores.
     """
     differences = {
         name: np.subtract(test[merged], scores) for name, scores in test.items() if name != merged
     }
     intervals = {name: paired_t(d) for name, d in differences.items()}
-    delta = default_delta(accuracy_error(float(np.mean(test[best])), n_test))
+    delta = default_delta(scale.error)
     decision = decide(intervals[best], delta)
     others = [Comparison(n, i) for n, i in intervals.items() if n != best]
     outcomes = {o.name: o for o in secondary(others, delta)}
@@ -89,14 +96,14 @@ def judge(
                 "verdict": decision.verdict if outcome is None else outcome.verdict,
             }
         )
-    return Judgement(_sentence(decision, best, n_test), decision.verdict, best, rows, delta)
+    return Judgement(_sentence(decision, best, scale), decision.verdict, best, rows, delta)
 
 
-def _sentence(decision: Decision, best: str, n_test: int) -> str:
+def _sentence(decision: Decision, best: str, scale: Scale) -> str:
     interval = decision.interval
     text = (
         f"Merging, {decision.verdict}: against the best parent of equal size ({best}, chosen on "
-        f"validation images) accuracy on {n_test} test images changes by "
+        f"validation images) {scale.measure} on {scale.images} test images changes by "
         f"{100 * interval.mean:+.2f} points (95 % interval {100 * interval.low:+.2f} to "
         f"{100 * interval.high:+.2f}, {interval.seeds} seeds, delta {100 * decision.delta:.2g} "
         "points)"

@@ -1,4 +1,4 @@
-"""The networks that the classifier recipe compares, all of one size."""
+"""The networks that comparisons of a merge with its parents train, all of one size."""
 
 from __future__ import annotations
 
@@ -11,60 +11,76 @@ from augmint.merging.merge import Merge, finish, merge_networks, resized
 from augmint.merging.network import Layer, Network
 from augmint.merging.notation import BATCH_NORM, chain, convolution, max_pooling
 from augmint.merging.shapes import totals
+from augmint.recipes.spdnn_candidates import KERNEL, Ending
 
 MERGED, PARALLEL, INCEPTION, VOTES = "merged", "parallel", "inception", "votes"
 Shape = tuple[int, int, int]
 
 
-def parents_of(words: Mapping[str, str], shape: Shape, outputs: int) -> list[Network]:
-    """Return the parents, with a last dense layer of `outputs` behind their words.
+def parents_of(words: Mapping[str, str], shape: Shape, ending: Ending) -> list[Network]:
+    """Return the parents, with the last layer behind their words.
 
     Example:
-        >>> parents_of({"a": "3C:4 2P"}, (1, 8, 8), 5)[0].layers[-1].attributes["outputs"]
-        5
+        >>> parents_of({"a": "3C:4 2P"}, (1, 8, 8), Ending(5, True))[0].layers[-1].kind
+        'dense'
     """
-    return [chain(name, shape, f"{text} {outputs}F") for name, text in words.items()]
+    return [chain(name, shape, f"{text} {ending.word}") for name, text in words.items()]
+
+
+def mean_size(parents: list[Network]) -> int:
+    """Return the parameters of the mean parent."""
+    return round(sum(totals(p)["parameters"] for p in parents) / len(parents))
+
+
+def random_names(count: int) -> list[str]:
+    """Return the names of random merges.
+
+    Example:
+        >>> random_names(2)
+        ['random-1', 'random-2']
+    """
+    return [f"random-{i}" for i in range(1, count + 1)]
 
 
 def networks_of(
-    words: Mapping[str, str],
-    shape: Shape,
-    outputs: int,
+    parents: list[Network],
+    ending: Ending,
+    budget: int,
     rules: Rules,
     random_merges: int,
 ) -> tuple[Merge, dict[str, Network]]:
-    """Return the merge, and every network by name with as many parameters as the mean parent.
+    """Return the merge, and every network by name with as many parameters as the budget.
 
     The parents at that size come first, under their own names; then the merged network, the
     parents side by side (`parallel`), an Inception-like network, and random merges with as many
     layers as the merged one (`random-1` …).
 
     Args:
-        words: of each parent, by name, without the last layer.
-        shape: of one image.
-        outputs: classes.
+        parents: with their last layers.
+        ending: what all networks give.
+        budget: parameters.
         rules: of the merge.
         random_merges: how many are drawn; their streams have fixed seeds.
     """
-    parents = parents_of(words, shape, outputs)
-    budget = round(sum(totals(p)["parameters"] for p in parents) / len(parents))
     merge = merge_networks(parents, budget, rules, name=MERGED)
     beside = merge_networks(parents, budget, Rules(passes="none"), name=PARALLEL)
     found = {p.name: resized(p, budget) for p in parents}
     found |= {MERGED: merge.network, PARALLEL: beside.network}
-    found[INCEPTION] = resized(inception(shape, outputs), budget)
-    for i in range(1, random_merges + 1):
+    channels, height, width = parents[0].shape
+    found[INCEPTION] = resized(inception((channels, height, width), ending), budget)
+    for i, name in enumerate(random_names(random_merges), 1):
         stream = Random(derive(i, "recipe.random-merge"))
         drawn = contract_randomly(parents, merge.contraction.counts[-1], stream, rules)
-        found[f"random-{i}"] = finish(drawn, budget, name=f"random-{i}").network
+        found[name] = finish(drawn, budget, name=name).network
     return merge, found
 
 
-def inception(shape: Shape, outputs: int) -> Network:
+def inception(shape: Shape, ending: Ending) -> Network:
     """Return a network of two blocks in the manner of Inception (Szegedy et al. 2015).
 
-    A 3x3 convolution, then twice pooling and a block: 1x1; 1x1 and 3x3; 1x1 and 5x5; 3x3
-    max-pooling and 1x1; concatenated. Then pooling and a dense layer.
+    A 3x3 convolution, then twice a block: 1x1; 1x1 and 3x3; 1x1 and 5x5; 3x3 max-pooling and 1x1;
+    concatenated. For numbers, 2x2 max-pooling stands before each block and before the dense layer
+    at the end; for maps nothing is pooled, and the end is a convolution.
     """
     layers = [Layer("input", "input")]
 
@@ -80,9 +96,12 @@ def inception(shape: Shape, outputs: int) -> Network:
         normal = add(f"{name}-norm", "norm", made, dict(BATCH_NORM))
         return add(f"{name}-act", "activation", normal, {"mode": "relu"})
 
+    def halved(name: str, source: str) -> str:
+        return add(name, "pool", source, max_pooling(2)) if ending.flat else source
+
     at = conv("stem", 3, 8, "input")
     for i, width in enumerate((8, 16)):
-        at = add(f"pool-{i}", "pool", at, max_pooling(2))
+        at = halved(f"pool-{i}", at)
         near = {**max_pooling(3), "stride": (1, 1), "padding": (1, 1)}
         branches = (
             conv(f"{i}-one", 1, width, at),
@@ -91,6 +110,10 @@ def inception(shape: Shape, outputs: int) -> Network:
             conv(f"{i}-pooled", 1, width, add(f"{i}-near", "pool", at, near)),
         )
         at = add(f"block-{i}", "concat", branches, {})
-    at = add("flat", "flatten", add("pool-2", "pool", at, max_pooling(2)), {})
-    add("classes", "dense", at, {"outputs": outputs, "bias": True})
+    at = halved("pool-2", at)
+    if ending.flat:
+        at = add("flat", "flatten", at, {})
+        add("classes", "dense", at, {"outputs": ending.outputs, "bias": True})
+    else:
+        add("classes", "conv", at, convolution(KERNEL, ending.outputs, bias=True))
     return Network(INCEPTION, shape, tuple(layers))

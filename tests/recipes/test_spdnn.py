@@ -15,23 +15,27 @@ import torch
 from augmint.cli import main
 from augmint.core.errors import UsageError
 from augmint.core.registry import RECIPES
+from augmint.core.types import to_float
 from augmint.data.ingest import ingest
 from augmint.merging.build import load
 from augmint.merging.contraction import Rules
 from augmint.merging.shapes import totals
-from augmint.recipes import spdnn_classifier
-from augmint.recipes.base import RecipeOptions, run_recipe
-from augmint.recipes.spdnn_classifier import PARENTS, ClassifierConfig, split_of
+from augmint.recipes import spdnn_outcome
+from augmint.recipes.base import RecipeOptions, Surroundings, run_recipe
+from augmint.recipes.spdnn_candidates import Ending
+from augmint.recipes.spdnn_classifier import PARENTS
+from augmint.recipes.spdnn_equal_size import candidates_of, split_of, stages_of
 from augmint.recipes.spdnn_judging import (
+    Scale,
     best_on_validation,
     convergence,
     fluctuation,
     judge,
     steps_to,
-    vote,
 )
-from augmint.recipes.spdnn_networks import inception, networks_of, parents_of
-from augmint.recipes.spdnn_training import read_probabilities, rows_of
+from augmint.recipes.spdnn_networks import inception, mean_size, networks_of, parents_of
+from augmint.recipes.spdnn_training import rows_of, trained
+from augmint.recipes.spdnn_votes import Votes
 
 RIVALS = ["merged", "parallel", "inception", "random-1", "random-2"]
 
@@ -103,9 +107,10 @@ def test_structural_recipes_refuse_data(tmp_path: Path) -> None:
     ("shape", "outputs"), [((1, 28, 28), 10), ((1, 48, 48), 7), ((3, 8, 8), 4)]
 )
 def test_all_networks_are_of_one_size(shape: tuple[int, int, int], outputs: int) -> None:
-    merge, networks = networks_of(PARENTS, shape, outputs, Rules(), 2)
-    parents = parents_of(PARENTS, shape, outputs)
+    ending = Ending(outputs, True)
+    parents = parents_of(PARENTS, shape, ending)
     budget = np.mean([totals(p)["parameters"] for p in parents])
+    merge, networks = networks_of(parents, ending, mean_size(parents), Rules(), 2)
     assert list(networks) == [*PARENTS, *RIVALS]
     for name, network in networks.items():
         assert totals(network)["parameters"] == pytest.approx(budget, rel=0.01), name
@@ -115,7 +120,7 @@ def test_all_networks_are_of_one_size(shape: tuple[int, int, int], outputs: int)
     )
     assert networks["random-1"].canonical() != networks["random-2"].canonical()
     assert networks["merged"].canonical() != networks["parallel"].canonical()
-    assert sum(layer.kind == "conv" for layer in inception(shape, outputs)) == 13
+    assert sum(layer.kind == "conv" for layer in inception(shape, ending)) == 13
 
 
 def test_the_debug_version_of_the_classifier(classified: tuple[Path, dict[str, Any]]) -> None:
@@ -166,14 +171,22 @@ def test_networks_of_a_seed_see_the_same_images_and_no_test_image(
 def test_votes_against_a_slow_reference(classified: tuple[Path, dict[str, Any]]) -> None:
     out, result = classified
     table = ingest("digits", out / "cache")
-    config = RECIPES.create("spdnn-classifier").configure("text", True)
+    recipe: Any = RECIPES.create("spdnn-classifier")
+    config = recipe.configure("text", True)
+    task, aspect = recipe.checked(config, table)
+    _, _, candidates = candidates_of(config, table, aspect)
+    stages = stages_of(config, candidates, task, table, Surroundings(out, "digits", 0))
     votes = next(r for r in result["details"]["networks"] if r["network"] == "votes")
     for index in (0, 1):
         _, _, test = rows_of(table, split_of(config, 0, index))
+        images = to_float(torch.from_numpy(np.array(test.images)))
         members = []
         for parent in PARENTS:
-            folder = next((out / "stages").glob(f"{parent}-seed{index}-*"))
-            members.append(read_probabilities(folder)["test"].tolist())
+            stage = stages[parent][index]
+            folder = out / "stages" / stage.label
+            network = trained(candidates[parent], stage.config.repetition, folder)
+            with torch.inference_mode():
+                members.append(network(images).softmax(1).tolist())
         right = 0
         for i, label in enumerate(test.values["label"].tolist()):
             sums = [0.0] * 10
@@ -184,27 +197,41 @@ def test_votes_against_a_slow_reference(classified: tuple[Path, dict[str, Any]])
         assert votes["scores"][index] == pytest.approx(right / len(test))
 
 
+class Says(torch.nn.Module):
+    """Gives the same logits for every image."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor([probabilities]).log()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(images), -1)
+
+
 def test_a_vote_takes_means_and_not_majorities() -> None:
-    sure, unsure = [[0.05, 0.95]], [[0.6, 0.4]]
-    assert vote([np.array(sure), np.array(unsure), np.array(unsure)]).tolist() == [1]
+    votes = Votes([Says([0.05, 0.95]), Says([0.6, 0.4]), Says([0.6, 0.4])])
+    found = votes(torch.zeros(2, 1, 4, 4))
+    assert found.argmax(1).tolist() == [1, 1]
+    assert found.softmax(1)[0].tolist() == pytest.approx([1.25 / 3, 1.75 / 3])
 
 
 def test_the_best_parent_is_chosen_without_the_test_set() -> None:
     validation = {"a": [0.7, 0.9], "b": [0.85, 0.8], "c": [0.1, 0.2], "merged": [1.0, 1.0]}
     assert best_on_validation(validation, ["a", "b", "c"]) == "b"
     test = {"a": [0.9, 0.91], "b": [0.5, 0.52], "merged": [0.7, 0.71]}
-    found = judge(test, "merged", "b", 100)
+    found = judge(test, "merged", "b", Scale("accuracy", 100, 0.5))
     primary = [r for r in found.rows if r["role"] == "primary"]
     assert [r["against"] for r in primary] == ["b"]
     assert found.verdict == "helps"
     assert primary[0]["mean"] == pytest.approx(0.195)
+    assert found.delta == pytest.approx(0.05), "one standard error of 100 images"
     assert "b, chosen on validation" in found.sentence
 
 
 def test_secondary_comparisons_are_adjusted_and_the_primary_is_not() -> None:
     draw = random.Random(0)
     test = {n: [0.8 + draw.gauss(0, 0.01) for _ in range(5)] for n in ("merged", "x", "y", "z")}
-    found = {r["against"]: r for r in judge(test, "merged", "x", 1000).rows}
+    found = {r["against"]: r for r in judge(test, "merged", "x", Scale("accuracy", 1000, 0.4)).rows}
     assert found["x"]["adjusted_p"] == found["x"]["p"]
     ordered = sorted((found["y"], found["z"]), key=lambda r: r["p"])
     assert ordered[0]["adjusted_p"] == pytest.approx(min(1.0, 2 * ordered[0]["p"]))
@@ -253,7 +280,7 @@ def test_the_same_command_trains_nothing_again_and_the_test_set_chooses_nothing(
         asked.append(validation)
         return best_on_validation(validation, names)
 
-    monkeypatch.setattr(spdnn_classifier, "best_on_validation", spy)
+    monkeypatch.setattr(spdnn_outcome, "best_on_validation", spy)
     again = run_recipe("spdnn-classifier", out, RecipeOptions(debug=True, device="cpu"))
     assert again["metrics"] == result["metrics"]
     rows = {row["network"]: row for row in again["details"]["networks"]}
@@ -263,12 +290,9 @@ def test_the_same_command_trains_nothing_again_and_the_test_set_chooses_nothing(
         assert told != rows[parent]["scores"], "chosen on validation images"
 
 
-def test_one_seed_is_refused() -> None:
-    from augmint.recipes.base import Surroundings
-    from augmint.recipes.spdnn_classifier import stages_of
-
+def test_one_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 seeds"):
-        stages_of(ClassifierConfig(seeds=1), {}, None, Surroundings(Path(), "", 0))  # type: ignore[arg-type]
+        run_recipe("spdnn-classifier", tmp_path, RecipeOptions(debug=True, settings=["seeds=1"]))
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

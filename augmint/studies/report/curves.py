@@ -61,13 +61,16 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
         return _svg(figure)
 
 
-def intervals_svg(rows: Sequence[Mapping[str, Any]], delta: float, primary: str) -> str:
-    """Return differences of accuracy with their intervals, in points, one a row.
+def intervals_svg(
+    rows: Sequence[Mapping[str, Any]], delta: float, primary: str, measure: str
+) -> str:
+    """Return differences of a score with their intervals, in points, one a row.
 
     Args:
         rows: each with `against`, `mean`, `low`, `high`.
         delta: the smallest effect of interest, as a fraction; drawn as a band.
         primary: the comparison that decides.
+        measure: what the score is called.
     """
     import matplotlib
 
@@ -81,7 +84,7 @@ def intervals_svg(rows: Sequence[Mapping[str, Any]], delta: float, primary: str)
             axes.scatter([100 * row["mean"]], [at], s=36, color=colour, zorder=3)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(range(len(rows)), [str(r["against"]) for r in rows])
-        axes.set_xlabel("merged minus it, in points of test accuracy; the band is ± delta")
+        axes.set_xlabel(f"merged minus it, in points of test {measure}; the band is ± delta")
         return _svg(figure)
 
 
