@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from augmint.core.config import build, fingerprint, to_plain, with_overrides, write_yaml
-from augmint.core.errors import DataError, UsageError, nearest
+from augmint.core.errors import DataCheckError, DataError, UsageError, nearest
 from augmint.core.registry import RECIPES
 from augmint.core.runs import lock_folder, provenance, read_json, write_atomic, write_json
 
@@ -170,11 +170,17 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
         earlier = _earlier(out, identity)
         if earlier is not None:
             return earlier
+        first = not (out / "asked.json").is_file()
         write_json(out / "asked.json", {"identity": identity, **asked})
         start = time.monotonic()
         processes = options.workers or (1 if debug else os.cpu_count() or 1)
         where = Surroundings(out, source or "", options.seed, options.device, processes)
-        outcome = recipe.run(config, where)
+        try:
+            outcome = recipe.run(config, where)
+        except (UsageError, DataError, DataCheckError):
+            if first:  # what was refused must not stand in the way of the next try
+                (out / "asked.json").unlink()
+            raise
         result = {
             **asked,
             "identity": identity,
@@ -211,7 +217,7 @@ def configured(recipe: Recipe[Any], variant: str, debug: bool, settings: Sequenc
     config = recipe.configure(variant, debug)
     if not settings:
         return config
-    return build(type(config), with_overrides(to_plain(config), settings), "the recipe")
+    return build(type(config), with_overrides(to_plain(config), settings), "recipe")
 
 
 def _earlier(out: Path, identity: str) -> dict[str, Any] | None:

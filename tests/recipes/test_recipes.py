@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from augmint.core.config import build, to_plain
-from augmint.core.errors import UsageError
+from augmint.core.errors import AugmintError, UsageError
 from augmint.core.registry import RECIPES
 from augmint.recipes.base import Recipe, RecipeOptions, configured, run_recipe
 from augmint.studies.comparing import first_rows
@@ -67,6 +67,15 @@ def test_any_field_can_be_set(name: str) -> None:
     assert after[key] == other
     with pytest.raises(UsageError, match="no field of this name; got nonsense"):
         configured(recipe, variant, True, ["nonsense=1"])
+
+
+def test_a_refused_try_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    with pytest.raises(UsageError, match="at least 2 seeds"):
+        run_recipe("spdnn-eyes", out, RecipeOptions(debug=True, settings=["seeds=1"]))
+    with pytest.raises(AugmintError, match="does not exist"):
+        run_recipe("spdnn-eyes", out, RecipeOptions(debug=True, data=str(tmp_path / "none")))
+    assert not (out / "asked.json").exists()
 
 
 def test_what_is_set_stands_among_the_deviations(tmp_path: Path) -> None:
