@@ -6,7 +6,7 @@ mean squared difference in pairs, are one point of a curve; a weight of the meth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,18 +66,29 @@ def requested(
     Raises:
         UsageError: without targets, or for one image a target.
     """
+    errors, diversity = [], []
+    for wanted, images in answers(sampler, targets, each, seed):
+        errors.append(float(np.mean(measurer(images, wanted))))
+        diversity.append(mean_pair_difference(images))
+    return Requested(np.array(errors), np.array(diversity))
+
+
+def answers(
+    sampler: Sampler, targets: AspectValues, each: int, seed: int
+) -> Iterator[tuple[AspectValues, ByteArray]]:
+    """Yield each target, `each` times over, with the images that come of it; see `requested`.
+
+    Raises:
+        UsageError: without targets, or for one image a target.
+    """
     count = min((len(v) for v in targets.values()), default=0)
     if count < 1 or each < 2:
         raise UsageError(
             "targets are asked for at least twice", f"{count} targets, each={each}", "pass each=80"
         )
-    errors, diversity = [], []
     for row in range(count):
         wanted = {n: v[row : row + 1].expand(each, *v.shape[1:]) for n, v in targets.items()}
-        images = sampler.sample(wanted, np.arange(row * each, (row + 1) * each), seed)
-        errors.append(float(np.mean(measurer(images, wanted))))
-        diversity.append(mean_pair_difference(images))
-    return Requested(np.array(errors), np.array(diversity))
+        yield wanted, sampler.sample(wanted, np.arange(row * each, (row + 1) * each), seed)
 
 
 def mean_pair_difference(images: ByteArray) -> float:

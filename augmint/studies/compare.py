@@ -4,10 +4,10 @@ DIR/compare.html   the report, one file       DIR/config.yaml   the resolved con
 DIR/compare.json   the same numbers           DIR/stages/       every stage's results
 DIR/pictures/      what the report shows
 
-A part of the training images is kept from every generator: the judge learns from it, once. All
-generators learn from the rest and are shown the same number of real images; a seed decides on
-initialisation, order and latents, and is shared by them. Running again does only what is missing;
-more generators and more seeds may join.
+A part of the training images is kept from every generator: the judge learns from it, once, and so
+do networks that read the annotations which generators carry. All generators learn from the rest and
+are shown the same number of real images; a seed decides on initialisation, order and latents, and
+is shared by them. Running again does only what is missing; more generators and more seeds may join.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from augmint.core.runs import lock_folder, provenance, sweep, write_atomic
 from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import ingest
-from augmint.studies import comparing, steps
+from augmint.studies import comparing, reading, steps
 from augmint.studies.compared import assemble, pictures_of
-from augmint.studies.comparing import Measures
 from augmint.studies.critics import classifier_refusal
+from augmint.studies.measured import ASPECT, Measures
+from augmint.studies.reading import claimed, judging_aspect, read_aspects, reader_role
 from augmint.studies.report.comparison import render_comparison
 from augmint.studies.report.render import to_json
-from augmint.studies.rows import SplitConfig, draw, seed_of
+from augmint.studies.rows import SplitConfig, draw, judge_rows, seed_of
 from augmint.studies.runner import run_stages
 from augmint.studies.stages import Stage, load
 from augmint.studies.study import differences, parse_size
@@ -221,12 +222,17 @@ def resolve(
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a comparison, by what they are for; lists follow the seeds."""
+    """The stages of a comparison, by what they are for; lists follow the seeds.
+
+    Readers and learners are those of annotations that some generator carries, by their names.
+    """
 
     table: Table
     judge: Stage
     reference: Stage
     split: Stage
+    readers: Mapping[str, Stage]
+    learners: Mapping[str, Stage]
     generators: Mapping[str, list[Stage]]
     classifiers: Mapping[str, list[Stage]]
     measures: Mapping[str, list[Stage]]
@@ -235,7 +241,10 @@ class Plan:
     def stages(self) -> list[Stage]:
         """Every stage whose result is wanted."""
         lists = [*self.generators.values(), *self.classifiers.values(), *self.measures.values()]
-        return [self.split, self.judge, self.reference, *(s for line in lists for s in line)]
+        real = [self.split, self.judge, self.reference]
+        told = [*self.readers.values(), *self.learners.values()]
+        # of a set without classes the judge may be a reader too
+        return list(dict.fromkeys([*real, *told, *(s for line in lists for s in line)]))
 
     @classmethod
     def of(cls, config: ComparisonConfig, table: Table, device: str) -> Plan:
@@ -253,18 +262,21 @@ class Plan:
             config.judge_share,
             _dropped(config, table),
         )
-        _enough(table, rows)
+        _enough(config, table, rows)
         make = _Maker(config, table, device)
         split = make.stage("split", steps.split, rows, {}, 0.01)
-        own = comparing.JudgeConfig(config.measures, config.seed, device)
-        judge = make.stage("judge", comparing.judge, own, {"split": split})
+        read = read_aspects(config.generators.values(), table.schema)
+        readers = {name: make.reader(name, split) for name in read}
+        learners = {name: make.learner(name, split) for name in read}
+        judge = make.judge(readers, split)
         known = {"split": split, "judge": judge}
+        own = comparing.JudgeConfig(config.measures, config.seed, device)
         reference = make.stage("reference", comparing.reference, own, known)
         trained = {n: [make.generator(n, i, split) for i in range(config.seeds)] for n in make.all}
         classifiers = {
             n: [make.classifier(n, i, split) for i in range(config.seeds)]
             for n, gan in config.generators.items()
-            if classifier_refusal(gan) is None
+            if classifier_refusal(gan, table.schema) is None
         }
         measures = {
             n: [
@@ -274,12 +286,15 @@ class Plan:
                     known
                     | {"generator": trained[n][i]}
                     | ({"classifier": classifiers[n][i]} if n in classifiers else {}),
+                    readers,
                 )
                 for i in range(config.seeds)
             ]
             for n in make.all
         }
-        return cls(table, judge, reference, split, trained, classifiers, measures)
+        return cls(
+            table, judge, reference, split, readers, learners, trained, classifiers, measures
+        )
 
 
 @dataclass(frozen=True)
@@ -301,6 +316,27 @@ class _Maker:
         stages, roles = tuple(inputs.values()), tuple(inputs)
         return Stage(name, function, config, stages, self.table.digest, cost, roles, places)
 
+    def judge(self, readers: Mapping[str, Stage], split: Stage) -> Stage:
+        """Return the network on whose features distances are taken: that of classes, if any."""
+        aspect = str(judging_aspect(self.table.schema))
+        if aspect == ASPECT:
+            config = comparing.JudgeConfig(self.config.measures, self.config.seed, self.device)
+            return self.stage("judge", comparing.judge, config, {"split": split})
+        return readers.get(aspect) or self.reader(aspect, split)
+
+    def reader(self, aspect: str, split: Stage) -> Stage:
+        return self._reading("judge", reading.reader, aspect, split)
+
+    def learner(self, aspect: str, split: Stage) -> Stage:
+        return self._reading("reference", reading.learner, aspect, split)
+
+    def _reading(self, what: str, function: Any, aspect: str, split: Stage) -> Stage:
+        schema = self.table.schema
+        place = [a.name for a in schema].index(aspect)  # names of aspects may be any text
+        c = self.config
+        own = reading.ReadingConfig.of(c.measures, schema[aspect], c.seed, self.device)
+        return self.stage(f"{what}-{place}", function, own, {"split": split})
+
     def _seed(self, index: int) -> int:
         return derive(seed_of(self.config.seed, index), "generator")
 
@@ -320,13 +356,18 @@ class _Maker:
             f"classifier-{name}-{index}", comparing.classifier, config, {"split": split}, cost
         )
 
-    def measure(self, name: str, index: int, inputs: Mapping[str, Stage]) -> Stage:
+    def measure(
+        self, name: str, index: int, inputs: Mapping[str, Stage], readers: Mapping[str, Stage]
+    ) -> Stage:
         c = self.config
+        carries = claimed(c.generators[name], self.table.schema)
+        schema = self.table.schema
+        told = {reader_role(schema, a): s for a, s in readers.items() if a in carries}
         drawn = derive(seed_of(c.seed, index), "compare.drawn")
         config = comparing.GeneratedConfig(
             c.generators[name], c.measures, c.seed, self._seed(index), drawn, self.device
         )
-        return self.stage(f"measure-{name}-{index}", comparing.measure, config, inputs)
+        return self.stage(f"measure-{name}-{index}", comparing.measure, config, {**inputs, **told})
 
 
 def _claim(path: Path, config: ComparisonConfig) -> None:
@@ -354,35 +395,66 @@ def _validate(config: ComparisonConfig, table: Table) -> None:
             f"{minted} images of {config.data} are marked as minted",
             "give the real data set",
         )
-    if comparing.ASPECT not in table.schema:
-        raise DataError(
-            "a comparison judges by classes",
-            f"none in {config.data}",
-            "give a set with classes (augmint check says what it has)",
-        )
-    width = table.schema[comparing.ASPECT].width
-    if width < 2:
-        raise UsageError("a comparison needs at least 2 classes", width, "add another class")
+    _judgeable(config, table)
     for name, gan in config.generators.items():
         try:
             check_compatible(gan, table.schema, table.shape)
         except AugmintError as error:
             value = f"{visible(str(error.value))}, in {name}"
             raise type(error)(error.rule, value, error.remedy) from None
+    for name in _needed(config, table):
+        aspect = table.schema[name]
+        reading.ReadingConfig.of(config.measures, aspect, config.seed).check(table)
 
 
-def _enough(table: Table, split: SplitConfig) -> None:
-    """Raise unless every class has images for the judge."""
+def _judgeable(config: ComparisonConfig, table: Table) -> None:
+    """Raise unless something is known of the images by which they can be judged."""
+    schema = table.schema
+    if judging_aspect(schema) is None:
+        raise DataError(
+            "a comparison judges by classes or annotations",
+            f"none in {config.data}",
+            "give a set with classes, landmarks, masks or values (augmint check says what it has)",
+        )
+    if ASPECT in schema and schema[ASPECT].width < 2:
+        width = schema[ASPECT].width
+        raise UsageError("a comparison needs at least 2 classes", width, "add another class")
+    known = [a.name for a in reading.readable(schema)]
+    for name in config.measures.annotations:
+        if name not in known:
+            raise UsageError(
+                "measures.annotations names annotations of the data", name, nearest(name, known)
+            )
+
+
+def _needed(config: ComparisonConfig, table: Table) -> list[str]:
+    """Return the annotations that some network reads."""
+    judging = judging_aspect(table.schema)
+    read = read_aspects(config.generators.values(), table.schema)
+    return [a.name for a in table.schema if a.name in read or a.name == judging != ASPECT]
+
+
+def _enough(config: ComparisonConfig, table: Table, split: SplitConfig) -> None:
+    """Raise unless every class has images for the judge, and every annotation is known of some."""
     rows = draw(table, split)
-    width = table.schema[comparing.ASPECT].width
-    counts = np.bincount(table.labels()[comparing.judge_rows(rows)], minlength=width)
+    own = judge_rows(rows)
+    counts = np.bincount(table.strata()[own], minlength=len(table.strata_names()))
     if counts.min() < FEWEST:
-        name = table.classes()[int(counts.argmin())]
+        name = table.strata_names()[int(counts.argmin())]
         raise DataError(
             f"the judge learns from at least {FEWEST} images of each class that no generator sees",
             f"{counts.min()} of {name}",
             "add images, or leave per_class out (--per-class)",
         )
+    for name in _needed(config, table):
+        for part, taken in (("the judge's", own), ("the test", rows.test)):
+            there = len(reading.labelled(table, name, taken))
+            if there < FEWEST:
+                raise DataError(
+                    f"at least {FEWEST} of {part} images have some of {name} labelled",
+                    there,
+                    "add images that have",
+                )
 
 
 def _dropped(config: ComparisonConfig, table: Table) -> tuple[int, ...]:

@@ -3,168 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.pictures import grid, png_bytes
 from augmint.core.registry import split_spec
-from augmint.studies.comparing import SHOWN
-from augmint.studies.gallery import scale_of
+from augmint.studies.measured import ASPECT, GROUPS, Measure, rows_for
+from augmint.studies.reading import DRAWN, network_of
+from augmint.studies.showing import grid_of
 from augmint.studies.statistics import holm, paired_t
+from augmint.tasks.base import task_of
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray
     from augmint.studies.compare import ComparisonConfig, Plan
     from augmint.studies.stages import StageResult
 
-Unit = Literal["share", "number", "nats", "seconds", "rate", "count"]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One row of the report.
-
-    Args:
-        key: of its numbers.
-        title: what it is called.
-        group: the section that it stands in.
-        unit: how it is written; shares as percentages.
-        better: "higher", "lower", or "" where neither is.
-        real: key of the same number of real images, or of its floor, if there is one.
-        headline: it stands in the summary and on the terminal.
-        protocol: key of the words that say how it was taken, its own where empty.
-    """
-
-    key: str
-    title: str
-    group: str
-    unit: Unit = "share"
-    better: str = "higher"
-    real: str = ""
-    headline: bool = False
-    protocol: str = ""
-
-
-def _measures() -> Iterator[Measure]:
-    yield Measure(
-        "conditional_accuracy", "Conditional accuracy", "classes", real="judge_accuracy",
-        headline=True,
-    )  # fmt: skip
-    yield Measure(
-        "conditional_worst_class", "Conditional accuracy, worst class", "classes",
-        real="judge_worst_class", protocol="conditional_accuracy",
-    )  # fmt: skip
-    for key, title in (("frechet", "Fréchet distance"), ("kid", "KID")):
-        yield Measure(key, title, "distribution", "number", "lower", f"{key}_floor", True)
-    for key in ("precision", "recall", "density", "coverage"):
-        yield Measure(
-            key, key.capitalize(), "distribution", "number" if key == "density" else "share",
-            real=f"{key}_floor", headline=key == "coverage",
-            protocol="precision-recall-density-coverage",
-        )  # fmt: skip
-    yield Measure(
-        "divergence", "Divergence among classes, at least (judge)", "apart", "nats",
-        real="divergence_real",
-    )  # fmt: skip
-    yield Measure(
-        "divergence_own", "Divergence among classes, at least (own classifier)", "apart", "nats"
-    )
-    for place in ("within", "between"):
-        for name in ("mse", "rmse", "mae", "uqi", "ssim"):
-            key = f"{place}_{name}"
-            title = f"{name.upper()} {place} classes"
-            yield Measure(
-                key, title, "diversity", "number", "", f"{key}_real", protocol="within_mse"
-            )
-    yield Measure(
-        "learnt", "Learning from generated images alone (CAS)", "use",
-        real="learnt_real", headline=True,
-    )  # fmt: skip
-    yield Measure(
-        "probe", "Linear classifier on the critic's features", "critic", real="probe_real"
-    )
-    yield Measure(
-        "probe_untrained", "The same on the untrained critic's features", "critic",
-        real="probe_real", better="", protocol="probe",
-    )  # fmt: skip
-    yield Measure("probe_gain", "Gained by training the critic", "critic", protocol="probe")
-    yield Measure("own_accuracy", "Its own classifier on real test images", "critic")
-    yield Measure(
-        "own_alone", "That classifier trained alone on real images", "critic",
-        better="", protocol="own_accuracy",
-    )  # fmt: skip
-    yield Measure(
-        "own_gain", "Gained by training beside the generator", "critic", protocol="own_accuracy"
-    )
-    yield Measure("processor_seconds", "Processor time of training", "cost", "seconds", "")
-    yield Measure("images_per_second", "Real images a processor second", "cost", "rate", "")
-    yield Measure("seconds", "Time of training", "cost", "seconds", "")
-    yield Measure("parameters", "Parameters of the generator", "cost", "count", "")
-
-
-MEASURES = tuple(_measures())
-"""Every row of a comparison, in the order of the report."""
-
-GROUPS = {
-    "classes": "Do images carry the class asked for?",
-    "distribution": "Distance to real images",
-    "apart": "How far classes lie apart",
-    "diversity": "Diversity",
-    "use": "Learning from generated images alone",
-    "critic": "What the critic and the classifier have learnt",
-    "cost": "Cost",
-}
-"""Titles of the report's sections by group."""
-
-FLAT = {"divergence", "learnt", "probe"}
-"""Numbers of the reference that are named like those of generators, apart from diversity's."""
-
 
 def assemble(
     config: ComparisonConfig, plan: Plan, results: Mapping[str, StageResult]
 ) -> dict[str, Any]:
     """Return all that a report says of the stages' results."""
-    values = _values(plan, results)
+    values, readers = _values(plan, results), _readers(plan, results)
     real = _real(plan, results, values)
-    rows = [_row(m, values, real, config) for m in MEASURES]
+    told = rows_for(plan.table.schema, {r["aspect"]: r["error"] for r in readers})
+    rows = [_row(m, values, real, config) for m in told if _shown(m, values)]
     _adjust(rows)
-    classes, seeds = list(plan.table.classes()), config.seeds
-    judged = results[plan.judge.name].value
-    reference = results[plan.reference.name].value
-    split, network = results[plan.split.name].value, config.measures.task.network
+    classes = list(plan.table.strata_names()) if ASPECT in plan.table.schema else []
+    judge, split = _judge(config, plan, results), results[plan.split.name].value
     report: dict[str, Any] = {
         "title": Path(config.data).name or config.data,
         "headline": _headline(len(config.generators)),
         "baseline": config.baseline,
         "generators": list(config.generators),
-        "seeds": seeds,
+        "seeds": config.seeds,
         "images": config.images,
         "groups": GROUPS,
         "measures": rows,
         "classes": classes,
         "confusion": _confusion(plan, results),
-        "most": math.log(len(classes)),
+        "most": math.log(len(classes)) if classes else None,
         "failed": _failed(plan, results),
         "trained": _trained(config, plan, results),
-        "judge": {
-            "trained_on": judged["trained_on"],
-            "accuracy": judged["numbers"]["judge_accuracy"],
-            "digest": judged["digest"],
-            "network": split_spec(network, "architecture")[0],
-            "steps": config.measures.task.steps,
-        },
-        "learner_images": reference["learner_images"],
+        "judge": judge,
+        "readers": readers,
+        "learner_images": split["train"],
         "data": {
             "source": config.data,
             "images": len(plan.table),
             "shape": list(plan.table.shape),
             "classes": len(classes),
             "train": split["train"],
-            "judge": judged["trained_on"],
+            "judge": judge["trained_on"],
             "test": split["test"],
             "digest": plan.table.digest,
         },
@@ -173,6 +65,56 @@ def assemble(
     report["sentence"] = _sentence(report)
     report["warnings"] = _warnings(report)
     return report
+
+
+def _judge(
+    config: ComparisonConfig, plan: Plan, results: Mapping[str, StageResult]
+) -> dict[str, Any]:
+    """Return what is said of the network on whose features distances are taken."""
+    judged = results[plan.judge.name].value
+    if ASPECT in plan.table.schema:
+        return {
+            "trained_on": judged["trained_on"],
+            "accuracy": judged["numbers"]["judge_accuracy"],
+            "digest": judged["digest"],
+            "network": split_spec(config.measures.task.network, "architecture")[0],
+            "steps": config.measures.task.steps,
+        }
+    task = plan.judge.config.task
+    return {
+        "trained_on": judged["trained_on"],
+        "reads": task.aspect,
+        "digest": judged["digest"],
+        "network": network_of(task),
+        "steps": task.steps,
+    }
+
+
+def _readers(plan: Plan, results: Mapping[str, StageResult]) -> list[dict[str, Any]]:
+    """Return what is said of the networks that read annotations."""
+    rows = []
+    for name, stage in plan.readers.items():
+        value, task = results[stage.name].value, stage.config.task
+        rows.append(
+            {
+                "aspect": name,
+                "error": task_of(task).measure.error,
+                "network": network_of(task),
+                "steps": task.steps,
+                "trained_on": value["trained_on"],
+                "on_real": value["numbers"][f"error_{name}_real"],
+                "digest": value["digest"],
+            }
+        )
+    return rows
+
+
+def _shown(measure: Measure, values: Values) -> bool:
+    """Whether a row stands in the report: what stands in for another only where that is missing."""
+    if not (measure.instead_of or measure.optional):
+        return True
+    every = [value["numbers"] for line in values.values() for value in line]
+    return any(measure.key in found and measure.instead_of not in found for found in every)
 
 
 def _headline(generators: int) -> str:
@@ -220,7 +162,11 @@ def _real(plan: Plan, results: Mapping[str, StageResult], values: Values) -> dic
     """Return real images' numbers and floors by key; floors are the same for all generators."""
     reference = results[plan.reference.name].value["numbers"]
     found = {f"{key}_real": float(value) for key, value in reference.items()}
-    found |= results[plan.judge.name].value["numbers"]
+    for learner in plan.learners.values():
+        told = results[learner.name].value["numbers"]
+        found |= {f"{key}_real": float(value) for key, value in told.items()}
+    for judge in (plan.judge, *plan.readers.values()):
+        found |= results[judge.name].value["numbers"]
     for line in values.values():
         for value in line:
             found |= {k: v for k, v in value["numbers"].items() if k.endswith("_floor")}
@@ -337,6 +283,7 @@ def _trained(
         shown = [m["images_shown"] for m in made if m["failed"] is None]
         parts = (gan.generator, gan.critic, gan.objective, gan.conditioning)
         words = [split_spec(part, "part")[0] for part in parts if part]
+        words += [f"draws {name}" for name in gan.joint]
         rows.append(
             {
                 "generator": name,
@@ -351,13 +298,18 @@ def _trained(
 
 def _facts(report: Mapping[str, Any]) -> dict[str, str]:
     data, judge = report["data"], report["judge"]
-    return {
+    test = _thousands(data["test"])
+    facts = {
         "Real images shown to each": _thousands(report["images"]),
         "Seeds": str(report["seeds"]),
         "Generators' real images": _thousands(data["train"]),
         "Judge's, shown to no generator": _thousands(judge["trained_on"]),
-        "Judge on real test images": f"{100 * judge['accuracy']:.1f} % of {_thousands(data['test'])}",
     }
+    if "accuracy" in judge:
+        facts["Judge on real test images"] = f"{100 * judge['accuracy']:.1f} % of {test}"
+    for r in report["readers"]:
+        facts[f"{r['aspect']} on real test images"] = f"{r['error']} {r['on_real']:.3g}, of {test}"
+    return facts
 
 
 def _thousands(value: int) -> str:
@@ -365,15 +317,33 @@ def _thousands(value: int) -> str:
 
 
 def _sentence(report: Mapping[str, Any]) -> str:
-    row = next(m for m in report["measures"] if m["key"] == "conditional_accuracy")
-    parts = [
-        f"{r['generator']} {written(r, 'share')}" for r in row["rows"] if r["mean"] is not None
-    ]
+    by_key = {m["key"]: m for m in report["measures"]}
+    told = []
+    if report["classes"]:
+        told.append(_of_classes(by_key["conditional_accuracy"]))
+    for r in report["readers"]:
+        row = by_key[f"error_{r['aspect']}"]
+        if parts := _means(row):
+            told.append(
+                f"By a network that has seen none of their training images the error of the "
+                f"{r['aspect']} that images claim ({r['error']}) is: {parts}; of real images "
+                f"{r['on_real']:.3g}."
+            )
+    return " ".join(told) or "No generator was asked for anything, or none could be trained."
+
+
+def _means(row: Mapping[str, Any]) -> str:
+    told = [r for r in row["rows"] if r["mean"] is not None]
+    return ", ".join(f"{r['generator']} {written(r, row['unit'])}" for r in told)
+
+
+def _of_classes(row: Mapping[str, Any]) -> str:
+    parts = _means(row)
     if not parts:
         return "No generator was asked for classes, or none could be trained."
     return (
         f"A judge that has seen none of their training images recognises the class asked for in: "
-        f"{', '.join(parts)}.".replace(" %", "\u00a0%")
+        f"{parts}.".replace(" %", "\u00a0%")
     )
 
 
@@ -384,6 +354,11 @@ def _warnings(report: Mapping[str, Any]) -> list[str]:
     ]
     if report["seeds"] < 2:
         told.append("With one seed there are no intervals and no tests: pass --seeds 3 or more.")
+    if not report["classes"]:
+        told.append(
+            "The set has no classes: what is measured by them is left out, and distances are taken "
+            f"on the features of the network that reads {report['judge']['reads']}."
+        )
     told += [f"{f['generator']}, seed {f['seed']}: {f['why']}" for f in report["failed"]]
     return told
 
@@ -430,11 +405,13 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     told = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table
     ]
-    first = next(m for m in shown if m["key"] == "conditional_accuracy")
-    for d in first["differences"]:
-        if d["mean"] is not None:
+    for m in (m for m in shown if m["group"] in TRUTHS):
+        title = m["title"][:1].lower() + m["title"][1:]
+        of = f"points {title}" if m["unit"] == "share" else title
+        unit = "points" if m["unit"] == "share" else m["unit"]
+        for d in (d for d in m["differences"] if d["mean"] is not None):
             against = f"{d['generator']} minus {report['baseline']}"
-            told.append(f"{against}: {written(d, 'points', True)} points conditional accuracy")
+            told.append(f"{against}: {written(d, unit, True)} {of}")
     reasons: dict[str, list[str]] = {}
     for m in shown:
         for r in m["rows"]:
@@ -457,6 +434,9 @@ def _cell(row: Mapping[str, Any], unit: str, long: bool) -> str:
 ACROSS = 4
 """Generators that stand side by side on a terminal, at most."""
 
+TRUTHS = ("classes", "annotations")
+"""Groups of whose headlines the terminal also shows the differences."""
+
 ALSO = ("divergence", "probe", "own_accuracy", "own_alone", "images_per_second")
 """Measures that the terminal shows beside the headlines."""
 
@@ -475,20 +455,22 @@ TERMINAL = {
 
 
 def pictures_of(plan: Plan, results: Mapping[str, StageResult]) -> dict[str, bytes]:
-    """Return a grid of every generator, and of real images: one row a class."""
-    places = {"real": plan.reference} | {
-        name: line[0]
-        for name, line in plan.measures.items()
-        if results[line[0].name].value["numbers"]
-    }
-    return {
-        name: _grid(np.load(results[stage.name].folder / "shown.npy", allow_pickle=False))
-        for name, stage in places.items()
-    }
+    """Return a picture of every generator, and of real images: one row a class.
+
+    Below each row stands the same with the annotations that lie in the image.
+    """
+    real = [results[s.name].folder / DRAWN for s in plan.learners.values()]
+    read = [_array(path) for path in real if path.is_file()]
+    found = {"real": grid_of(_array(results[plan.reference.name].folder / "shown.npy"), read)}
+    for name, line in plan.measures.items():
+        folder = results[line[0].name].folder
+        if results[line[0].name].value["numbers"]:
+            told = folder / DRAWN
+            layers = list(_array(told)) if told.is_file() else []
+            found[name] = grid_of(_array(folder / "shown.npy"), layers)
+    return found
 
 
-def _grid(images: ByteArray) -> bytes:
-    most = SHOWN * 20  # of a hundred classes the first twenty
-    return png_bytes(
-        grid(images[:most], SHOWN, scale=max(1, scale_of(images.shape[-1]) // 2), gap=1)
-    )
+def _array(path: Path) -> ByteArray:
+    found: ByteArray = np.load(path, allow_pickle=False)
+    return found

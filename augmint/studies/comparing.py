@@ -1,30 +1,34 @@
 """The stages of a comparison of generators: judge, reference, generator, classifier, measures.
 
+Those of networks that read annotations are in `reading`.
+
 Like all stages they are pure functions `(config, inputs, folder, work) -> value`; the inputs are
-the table and committed folders. Numbers are flat, by the keys of `compared.MEASURES`; what cannot
+the table and committed folders. Numbers are flat, by the keys of `measured.MEASURES`; what cannot
 be measured stands under `refused` with its reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from augmint.aspects.base import Schema
 from augmint.core.errors import AugmintError, TrainingDivergedError
-from augmint.core.registry import CONDITIONING, METRICS, Spec, split_spec
+from augmint.core.registry import METRICS, split_spec
 from augmint.core.streams import derive, permutation
-from augmint.data.table import Table
 from augmint.metrics.base import extract, measure_features
 from augmint.metrics.image import MEASURES as IMAGE_MEASURES
 from augmint.metrics.image import pairwise_diversity
-from augmint.metrics.labels import label_truth
+from augmint.metrics.labels import LabelTruth, label_truth
+from augmint.metrics.requests import answers, mean_pair_difference
 from augmint.minting.bundle import Bundle
-from augmint.minting.curation import CurationConfig, Minted, mint
+from augmint.minting.curation import CurationConfig, Minted, class_names, mint
 from augmint.studies import steps
 from augmint.studies.critics import (
     Players,
@@ -34,49 +38,38 @@ from augmint.studies.critics import (
     train_classifier,
 )
 from augmint.studies.judging import DISTANCES
-from augmint.studies.materials import real_source
+from augmint.studies.materials import minted_source, real_source, strata_of
+from augmint.studies.measured import ASPECT, Measures
 from augmint.studies.probing import divergence_bound, linear_probe
-from augmint.studies.rows import Rows
+from augmint.studies.reading import (
+    DRAWN,
+    ERRORS,
+    JUDGE,
+    Reading,
+    ReadingConfig,
+    claimed,
+    labelled,
+    network_of,
+    opened,
+    readable,
+    reader_role,
+)
+from augmint.studies.rows import Rows, judge_rows
+from augmint.studies.showing import drawn, rows_of_classes, shown_of
 from augmint.studies.stages import read_result
 from augmint.studies.steps import Inputs, Value, training_images
-from augmint.tasks.base import RealRows, Source, TaskConfig
+from augmint.tasks.base import RealRows, Source
 from augmint.tasks.classification import ClassificationTask
 from augmint.tasks.trained import TrainedTask
 from augmint.training.config import GanConfig
+from augmint.training.joint import asked
 
 if TYPE_CHECKING:
-    from augmint.aspects.base import Schema
-    from augmint.core.types import ByteArray, IntArray, Sampler
-
-SHOWN = 10
-"""Images of each class in a picture."""
-
-ASPECT = "label"
+    from augmint.core.types import ByteArray, FloatArray, IntArray, Sampler
+    from augmint.data.table import Table
 
 GIVES = {"precision-recall-density-coverage": ("precision", "recall", "density", "coverage")}
 """Metrics whose numbers have names of their own."""
-
-
-@dataclass(frozen=True)
-class Measures:
-    """How every generator of a comparison is measured.
-
-    Args:
-        task: the small network, and its budget, of the judge and of what learns from generated or
-            from real images.
-        policy: its augmentation.
-        per_class: images generated of each class.
-        diverse_per_class: of which so many, of each class, are compared in pairs.
-        pairs: pairs compared, within and between classes each.
-        probe_rows: real training images that a linear classifier learns from, at most.
-    """
-
-    task: TaskConfig = field(default_factory=TaskConfig)
-    policy: Spec = "affine"
-    per_class: int = 1000
-    diverse_per_class: int = 80
-    pairs: int = 2000
-    probe_rows: int = 5000
 
 
 @dataclass(frozen=True)
@@ -94,17 +87,12 @@ class JudgeConfig:
     device: str = "cpu"
 
 
-def judge_rows(rows: Rows) -> IntArray:
-    """Return the real images that the judge learns from and no generator sees."""
-    return np.sort(np.concatenate([rows.held_out, rows.pool]))
-
-
 def judge(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train the judge on real images that no generator sees."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     own = judge_rows(rows)
     trained = _learn(config, table, [real_source(table, own)], "judge")
-    trained.save(folder / "judge.safetensors")
+    trained.save(folder / JUDGE)
     np.save(folder / "rows.npy", own)
     scores = ClassificationTask().score(trained, RealRows.of(table, rows.test))
     return {
@@ -119,20 +107,32 @@ def judge(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> Valu
 
 def reference(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Measure real images alone, as generated ones are measured."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
+    real, labels = RealRows.of(table, rows.test), table.strata()[rows.test]
+    classes = ASPECT in table.schema
+    found = _diversity(config.measures, real.images, labels, config.seed, classes)
+    value: Value = {"numbers": found}
+    if classes:
+        value = _reference_of_classes(config, inputs, table, rows, value)
+    np.save(folder / "shown.npy", np.ascontiguousarray(real.images[rows_of_classes(labels)]))
+    return value
+
+
+def _reference_of_classes(
+    config: JudgeConfig, inputs: Inputs, table: Table, rows: Rows, value: Value
+) -> Value:
+    """Add what needs classes: real images' divergence, learning from them, reading their pixels."""
     how, real = config.measures, RealRows.of(table, rows.test)
-    network = TrainedTask.load(inputs["judge"] / "judge.safetensors", config.device)
+    network = TrainedTask.load(inputs["judge"] / JUDGE, config.device)
     learner = _learn(config, table, [real_source(table, rows.train)], "learner")
-    numbers = {"learnt": ClassificationTask().score(learner, real).accuracy}
+    numbers = {"learnt": ClassificationTask().score(learner, real).accuracy, **value["numbers"]}
     probabilities = network.probabilities(real.images)
     numbers["divergence"] = divergence_bound(probabilities, real.values[ASPECT]).bound
-    numbers |= _diversity(how, real.images, real.values[ASPECT], config.seed)
     taken = probed_rows(rows.train, how.probe_rows, config.seed)
     flat = [np.asarray(table.images[r]).reshape(len(r), -1) / 255.0 for r in (taken, rows.test)]
     labels = table.labels()
     found = linear_probe(flat[0], labels[taken], flat[1], labels[rows.test], config.seed)
     numbers["probe"] = found.accuracy
-    np.save(folder / "shown.npy", first_of_classes(real.images, real.values[ASPECT]))
     return {"numbers": numbers, "probe_rows": found.rows, "learner_images": len(rows.train)}
 
 
@@ -161,7 +161,7 @@ class ClassifierConfig:
 
 def classifier(config: ClassifierConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train a generator's own classifier without the generator: the control of its accuracy."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     data = training_images(table, rows.train)
     alone = train_classifier(config.gan, data, table.schema, config.seed, config.device)
     save_players(alone.game, folder / "players.safetensors")
@@ -196,16 +196,16 @@ def measure(config: GeneratedConfig, inputs: Inputs, folder: Path, work: Path) -
     made = read_result(inputs["generator"]).value
     if made["failed"] is not None:
         return {"numbers": {}, "refused": {"": made["failed"]}, "confusion": None}
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     found = _Measured(config, table, rows, inputs)
     numbers, refused = dict[str, float](), dict[str, str]()
-    for group in (_label_truth, _distances, _divergences, _varied, _learnt, _probed, _own_classes):
+    for group in (*(OF_CLASSES if ASPECT in table.schema else ()), *OF_ALL):
         for key, value in group(found):
             if isinstance(value, str):
                 refused[key] = value
             else:
                 numbers[key] = float(value)
-    np.save(folder / "shown.npy", found.shown())
+    found.show(folder)
     truth = found.truth
     return {
         "numbers": numbers,
@@ -222,39 +222,56 @@ class _Measured:
 
     def __init__(self, config: GeneratedConfig, table: Table, rows: Rows, inputs: Inputs) -> None:
         self.config, self.table, self.rows, self.inputs = config, table, rows, inputs
-        self.how, self.labels = config.measures, table.labels()
-        self.network = TrainedTask.load(inputs["judge"] / "judge.safetensors", config.device)
+        self.how, self.labels = config.measures, table.strata()
+        self.network = TrainedTask.load(inputs["judge"] / JUDGE, config.device)
         self.real = RealRows.of(table, rows.test)
         self.sampler = Bundle.open(inputs["generator"] / "bundle").sampler(config.device)
         self.minted = drawn_evenly(
             self.sampler, table.schema, config.measures.per_class, config.drawn
         )
-        self.conditioning = CONDITIONING.create(config.gan.conditioning)
+        self.carries = claimed(config.gan, table.schema)
         self.unlabelled = (
-            None if self.conditioning.labels_generated else "the generator is not asked for classes"
+            None if ASPECT in self.carries else "the generator is not asked for classes"
         )
-        self.claimed = self.minted.values[ASPECT]
-        self.judged = self.network.probabilities(self.minted.images)
-        self.truth = None if self.unlabelled else label_truth(self.judged, self.claimed)
+        self.claimed = strata_of(self.minted)
         self.protocols: dict[str, str] = {}
-        self.players = self._built()
 
-    def _built(self) -> Players:
-        """Return the networks that trained the generator, as they were at its start."""
-        c, table = self.config, self.table
-        return Players.build(c.gan, table.schema, table.shape, c.own_seed, c.device)
+    @cached_property
+    def judged(self) -> FloatArray:
+        """What the judge says of the classes of generated images."""
+        return self.network.probabilities(self.minted.images)
+
+    @cached_property
+    def truth(self) -> LabelTruth | None:
+        """Whether they are the classes asked for; None where none was."""
+        return None if self.unlabelled else label_truth(self.judged, self.claimed)
+
+    @cached_property
+    def players(self) -> Players:
+        """The networks that trained the generator, as they were at its start."""
+        return self._built()
 
     @cached_property
     def trained(self) -> Players:
         """The networks that trained the generator, as they were at its end."""
         return self._built().load(self.inputs["generator"] / "players.safetensors")
 
-    def shown(self) -> ByteArray:
-        """Return some images of every class, of the same latents' numbers in every generator."""
-        drawn = drawn_evenly(
-            self.sampler, self.table.schema, SHOWN, derive(self.config.seed, "shown")
-        )
-        return first_of_classes(drawn.images, drawn.values[ASPECT])
+    def _built(self) -> Players:
+        c, table = self.config, self.table
+        return Players.build(c.gan, table.schema, table.shape, c.own_seed, c.device)
+
+    def show(self, folder: Path) -> None:
+        """Write some images of every class, of the same latents' numbers in every generator."""
+        schema = self.table.schema
+        many = shown_of(len(self.table.strata_names()))
+        shown = drawn_evenly(self.sampler, schema, many, derive(self.config.seed, "shown"))
+        rows = rows_of_classes(strata_of(shown))
+        images = np.ascontiguousarray(shown.images[rows])
+        np.save(folder / "shown.npy", images)
+        told = [a for a in schema if a.spatial and a.name in self.carries]
+        if told:
+            values = {a.name: shown.values[a.name][rows] for a in told}
+            np.save(folder / DRAWN, np.stack([drawn(a, images, values[a.name]) for a in told]))
 
 
 Found = Iterator[tuple[str, float | str]]
@@ -301,7 +318,7 @@ def _divergences(of: _Measured) -> Found:
         yield "divergence", of.unlabelled
     else:
         yield "divergence", divergence_bound(of.judged, of.claimed).bound
-    reason = classifier_refusal(of.config.gan)
+    reason = classifier_refusal(of.config.gan, of.table.schema)
     if reason is not None:
         yield "divergence_own", reason
     else:
@@ -310,16 +327,17 @@ def _divergences(of: _Measured) -> Found:
 
 
 def _varied(of: _Measured) -> Found:
-    how = of.how
-    if of.unlabelled:
-        keys = (f"{place}_{name}" for place in ("within", "between") for name in IMAGE_MEASURES)
-        yield from ((key, of.unlabelled) for key in keys)
+    how, apart = of.how, of.unlabelled is None
+    yield from _diversity(how, of.minted.images, of.claimed, of.config.seed, apart).items()
+    of.protocols["any_mse"] = f"{how.pairs} pairs of generated images"
+    if apart:
+        of.protocols["within_mse"] = (
+            f"{how.pairs} pairs of {how.diverse_per_class} images of each class, within and "
+            "between classes each"
+        )
         return
-    yield from _diversity(how, of.minted.images, of.claimed, of.config.seed).items()
-    of.protocols["within_mse"] = (
-        f"{how.pairs} pairs of {how.diverse_per_class} images of each class, within and between "
-        "classes each"
-    )
+    keys = (f"{place}_{name}" for place in ("within", "between") for name in IMAGE_MEASURES)
+    yield from ((key, str(of.unlabelled)) for key in keys)
 
 
 def _learnt(of: _Measured) -> Found:
@@ -328,9 +346,8 @@ def _learnt(of: _Measured) -> Found:
         yield "learnt", of.unlabelled
         return
     minted = of.minted
-    source = Source(minted.images, minted.values, minted.ids, origin="minted")
     as_judge = JudgeConfig(of.how, of.config.drawn, of.config.device)
-    learner = _learn(as_judge, of.table, [source], "learner")
+    learner = _learn(as_judge, of.table, [minted_source(minted)], "learner")
     yield "learnt", ClassificationTask().score(learner, of.real).accuracy
     of.protocols["learnt"] = (
         f"{split_spec(of.how.task.network, 'architecture')[0]}, {of.how.task.steps} steps on {len(minted)} generated images, "
@@ -369,7 +386,7 @@ def _probed(of: _Measured) -> Found:
 
 def _own_classes(of: _Measured) -> Found:
     """The accuracy of the run's own classifier on real test images, and of it trained alone."""
-    reason = classifier_refusal(of.config.gan)
+    reason = classifier_refusal(of.config.gan, of.table.schema)
     if reason is not None:
         yield "own_accuracy", reason
         yield "own_alone", reason
@@ -382,8 +399,60 @@ def _own_classes(of: _Measured) -> Found:
     )
 
 
-def _opened(inputs: Inputs) -> tuple[Table, Rows]:
-    return Table.open(inputs["table"]), Rows.load(inputs["split"] / "rows.npz")
+def _claims(of: _Measured) -> Found:
+    """Whether images carry the annotations they claim, and what a network learns from them."""
+    c, table = of.config, of.table
+    for aspect in readable(table.schema):
+        name = aspect.name
+        if name not in of.carries:
+            why = f"its images carry no {name}: it is neither asked for nor drawn"
+            yield from ((f"{key}_{name}", why) for key in ("error", "median", "ratio", "learnt"))
+            continue
+        place = of.inputs[reader_role(table.schema, name)]
+        reading = Reading.load(place, c.device)
+        real = RealRows.of(table, labelled(table, name, of.rows.test))
+        found = reading.truth(of.minted, real, np.load(place / ERRORS, allow_pickle=False))
+        if isinstance(found, str):
+            yield from ((f"{key}_{name}", found) for key in ("error", "median", "ratio"))
+        else:
+            yield f"error_{name}", found.error
+            yield f"median_{name}", found.median
+            perfect = f"the network that reads {name} makes no error on real images"
+            yield f"ratio_{name}", found.ratio if np.isfinite(found.ratio) else perfect
+            of.protocols[f"error_{name}"] = reading.words(found.n)
+        learner = ReadingConfig.of(c.measures, aspect, c.drawn, c.device).learn(
+            table, minted_source(of.minted), "learner"
+        )
+        yield f"learnt_{name}", float(learner.errors(real).mean())
+        of.protocols[f"learnt_{name}"] = (
+            f"{learner.unit}; {network_of(learner.trained.config)}, "
+            f"{learner.trained.config.steps} steps on {len(of.minted)} generated images with what "
+            f"they claim, policy {c.measures.policy}; {len(real)} real test images"
+        )
+
+
+def _requested(of: _Measured) -> Found:
+    """The diversity of images of one request, where more than a class is asked for."""
+    how, schema = of.how, asked(of.config.gan, of.table.schema)
+    names = [a.name for a in schema if a.name in of.carries]
+    if not set(names) - {ASPECT}:
+        yield "request_mse", "no annotation is asked of the generator"
+        return
+    rows = permutation(of.config.seed, "compare.requests", len(of.real))[: how.requests]
+    targets = {n: torch.as_tensor(of.real.values[n][rows]) for n in names}
+    seed = derive(of.config.drawn, "compare.requests")
+    found = answers(of.sampler, targets, how.each, seed)
+    yield "request_mse", float(np.mean([mean_pair_difference(images) for _, images in found]))
+    of.protocols["request_mse"] = (
+        f"all pairs of {how.each} images that are asked for {', '.join(names)} of one real test "
+        f"image, mean over {len(rows)} of them"
+    )
+
+
+OF_CLASSES = (_label_truth, _divergences, _learnt, _probed, _own_classes)
+"""What needs a set with classes."""
+
+OF_ALL = (_distances, _varied, _claims, _requested)
 
 
 def _learn(config: JudgeConfig, table: Table, sources: list[Source], purpose: str) -> TrainedTask:
@@ -394,14 +463,21 @@ def _learn(config: JudgeConfig, table: Table, sources: list[Source], purpose: st
 
 
 def drawn_evenly(sampler: Sampler, schema: Schema, per_class: int, seed: int) -> Minted:
-    """Return `per_class` generated images of every class, none rejected."""
-    quotas = dict.fromkeys(range(schema[ASPECT].width), per_class)
-    return mint(sampler, None, schema, quotas, CurationConfig(), seed, progress=False)
+    """Return `per_class` generated images of every class, or in all of none; none is rejected."""
+    classes = Schema(tuple(a for a in schema if a.name == ASPECT))
+    names = class_names(classes, ASPECT)
+    quotas = dict.fromkeys(range(len(names)), per_class)
+    return mint(sampler, None, classes, quotas, CurationConfig(), seed, progress=False)
 
 
-def _diversity(how: Measures, images: ByteArray, labels: IntArray, seed: int) -> dict[str, float]:
+def _diversity(
+    how: Measures, images: ByteArray, labels: IntArray, seed: int, apart: bool
+) -> dict[str, float]:
+    """Return the means over any pairs of images; `apart`: also within and between classes."""
     rows = first_rows(labels, how.diverse_per_class)
-    found = pairwise_diversity(np.asarray(images)[rows], labels[rows], how.pairs, seed)
+    taken, of = np.asarray(images)[rows], labels[rows]
+    found = dict(pairwise_diversity(taken, of, how.pairs, seed)) if apart else {}
+    found["any"] = pairwise_diversity(taken, np.zeros_like(of), how.pairs, seed).get("within", {})
     return {f"{k}_{m}": value for k, values in found.items() for m, value in values.items()}
 
 
@@ -413,12 +489,6 @@ def first_rows(labels: IntArray, n: int) -> IntArray:
         [1, 4, 0, 2]
     """
     return np.concatenate([np.flatnonzero(labels == c)[:n] for c in np.unique(labels)])
-
-
-def first_of_classes(images: ByteArray, labels: IntArray, n: int = SHOWN) -> ByteArray:
-    """Return n images of each class, class by class, repeated where a class has fewer."""
-    rows = [np.resize(np.flatnonzero(labels == c), n) for c in np.unique(labels)]
-    return np.ascontiguousarray(np.asarray(images)[np.concatenate(rows)])
 
 
 def probed_rows(train: IntArray, most: int, seed: int) -> IntArray:

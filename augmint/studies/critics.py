@@ -27,7 +27,7 @@ from augmint.core.streams import permutation, scope
 from augmint.core.types import CriticOutput, to_float
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.game import Game, build_game, choose
-from augmint.training.joint import context_of
+from augmint.training.joint import asked, context_of
 from augmint.training.loop import run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import LinearDecay, auxiliary_optimiser
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256
 NO_CRITIC = "the generator learns without a critic"
+SEES_MORE = "is given the annotation that is drawn beside the image"
 _PARTS = ("critic", "heads", "auxiliaries")
 
 
@@ -57,11 +58,14 @@ def has_classifier(conditioning: Conditioning) -> bool:
     return type(conditioning).class_logits is not Conditioning.class_logits
 
 
-def classifier_refusal(gan: GanConfig) -> str | None:
-    """Return why a configuration has no classifier of its own, or None if it has one."""
-    if not has_classifier(CONDITIONING.create(gan.conditioning)):
+def classifier_refusal(gan: GanConfig, schema: Schema, aspect: str = "label") -> str | None:
+    """Return why a configuration has no classifier of a category of its own, or None if it has."""
+    has = has_classifier(CONDITIONING.create(gan.conditioning))
+    if not has or aspect not in asked(gan, schema):
         return "the generator has no classifier of its own"
-    return None if gan.critic is not None else NO_CRITIC
+    if gan.critic is None:
+        return NO_CRITIC
+    return f"its own classifier {SEES_MORE}" if gan.joint else None
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,12 @@ class Players:
     Args:
         game: the networks, in evaluation mode while they read.
         batch: images that the critic saw at once.
+        joint: they see aspects drawn beside the image, as further channels.
     """
 
     game: Game
     batch: int
+    joint: bool = False
 
     @classmethod
     def build(
@@ -83,7 +89,7 @@ class Players:
         """Return the networks as they were before the first step of a run with this seed."""
         context = context_of(gan, schema, shape)
         game = build_game(choose(gan), context, gan, seed, resolve_device(device))
-        return cls(game, gan.batch)
+        return cls(game, gan.batch, bool(gan.joint))
 
     def load(self, path: Path) -> Players:
         """Take the weights that `save_players` wrote."""
@@ -102,7 +108,7 @@ class Players:
         conditioning = game.parts.conditioning
         if conditioning.critic_mode is not None or conditioning.critic_channels(game.context):
             return "the critic is given the class beside the image"
-        return None
+        return f"the critic {SEES_MORE}" if self.joint else None
 
     def features(self, images: ByteArray) -> FloatArray:
         """Return the critic's features `(N, F)` of uint8 images, or an auto-encoder's code.

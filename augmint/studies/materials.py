@@ -162,7 +162,8 @@ def _minted(store: Store, kind: str) -> Minted:
     return load_minted(store.mint / kind)
 
 
-def _as_source(minted: Minted) -> Source:
+def minted_source(minted: Minted) -> Source:
+    """Return minted images as a training source."""
     return Source(minted.images, minted.values, minted.ids, origin="minted")
 
 
@@ -196,8 +197,8 @@ def _held_back(store: Store) -> Source:
 
 MATERIALS: Mapping[str, Callable[[Store], Source | None]] = {
     "none": _nothing,
-    "curated": lambda store: _as_source(_minted(store, "curated")),
-    "raw": lambda store: _as_source(_minted(store, "raw")),
+    "curated": lambda store: minted_source(_minted(store, "curated")),
+    "raw": lambda store: minted_source(_minted(store, "raw")),
     "shuffled": _shuffled,
     "copies": _copies,
     "held-back": _held_back,

@@ -62,6 +62,11 @@ class Rows:
             return cls(**{f.name: archive[f.name] for f in fields(cls)})
 
 
+def judge_rows(rows: Rows) -> IntArray:
+    """Return the real images that a comparison's judges learn from and no generator sees."""
+    return np.sort(np.concatenate([rows.held_out, rows.pool]))
+
+
 def seed_of(study_seed: int, index: int) -> int:
     """Return the seed of the index-th repetition (pilots count from `PILOT`)."""
     return derive(study_seed, f"study.seed.{index}")

@@ -48,6 +48,11 @@ class Measure:
     lower_is_better: bool
     points: str
 
+    @property
+    def error(self) -> str:
+        """What `1 - points / 100` is called, of which 0 is right ("NME", "1 - mIoU")."""
+        return self.name if self.lower_is_better else f"1 - {self.name}"
+
 
 @dataclass(frozen=True)
 class TaskConfig:
@@ -438,10 +443,39 @@ class Task(ABC):
         claimed = stored(trained.aspect, trained.shape, values)
         return error_distribution(trained.errors(images, claimed))
 
+    def claim_errors(
+        self,
+        trained: TrainedTask,
+        images: ByteArray,
+        values: npt.NDArray[Any],
+        real: npt.NDArray[Any],
+    ) -> npt.NDArray[Any]:
+        """Return how far images are from what they claim, in the deciding score's unit, `(N,)`.
+
+        0 is right. Of real images with their own values it is `1 - Scores.per_image`. Minted images
+        are welcome; it never decides.
+
+        Args:
+            trained: reads the images.
+            images: uint8 `(N, C, H, W)`.
+            values: what they claim, stored form; some truth in each row (`scorable`).
+            real: stored values of real images, whose spread is the unit where the score has one.
+        """
+        import numpy as np
+
+        claimed = stored(trained.aspect, trained.shape, values)
+        return np.asarray(trained.errors(images, claimed), np.float64)
+
     @abstractmethod
     def _scores(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
     ) -> Scores: ...
+
+
+def task_for(aspect: Aspect) -> str | None:
+    """Return the name of the task that predicts an aspect, or None if there is none."""
+    fitting = (name for name in TASKS.names() if aspect.kind in TASKS.get(name).kinds)
+    return next(fitting, None)
 
 
 def task_of(config: TaskConfig) -> Task:

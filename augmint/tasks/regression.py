@@ -12,7 +12,7 @@ import numpy as np
 from augmint.core.errors import UsageError
 from augmint.core.registry import TASKS
 from augmint.metrics.aspects import component_errors, determination, median_spread
-from augmint.tasks.base import Measure, Task
+from augmint.tasks.base import Measure, Task, stored
 from augmint.tasks.scores import Scores
 
 if TYPE_CHECKING:
@@ -90,15 +90,13 @@ def vector_scores(
             "pass stored values of one aspect",
         )
     spread = median_spread(truth)
-    varied = spread > 0
-    if not varied.any():
+    if not (spread > 0).any():
         raise UsageError(
             "the true values of at least one component differ between images",
             f"{len(truth)} images, all alike",
             "score on images that differ",
         )
-    difference = np.abs(predicted.astype(np.float64) - truth.astype(np.float64))
-    errors = (difference[:, varied] / spread[varied]).mean(1)
+    errors = spread_errors(predicted, truth, spread)
     return VectorScores(
         mae=tuple(component_errors(predicted, truth).tolist()),
         r2=tuple(determination(predicted, truth).tolist()),
@@ -108,6 +106,19 @@ def vector_scores(
         components=components,
         units=units,
     )
+
+
+def spread_errors(predicted: FloatArray, truth: FloatArray, spread: FloatArray) -> FloatArray:
+    """Return `mean_k |p_k - t_k| / s_k` of each row, `(N,)`, over the components with s above 0.
+
+    Args:
+        predicted, truth: `(N, K)`.
+        spread: s, `(K,)`, one above 0 at least.
+    """
+    varied = spread > 0
+    difference = np.abs(predicted.astype(np.float64) - truth.astype(np.float64))
+    found: FloatArray = (difference[:, varied] / spread[varied]).mean(1)
+    return found
 
 
 @TASKS.register("regression")
@@ -124,6 +135,16 @@ class RegressionTask(Task):
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"network": {"name": "var-regressor", "bounded": False}}
     )
+
+    def claim_errors(
+        self,
+        trained: TrainedTask,
+        images: ByteArray,
+        values: npt.NDArray[Any],
+        real: npt.NDArray[Any],
+    ) -> npt.NDArray[Any]:
+        claimed = stored(trained.aspect, trained.shape, values)
+        return spread_errors(trained.predictions(images), claimed, median_spread(real))
 
     def _scores(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]

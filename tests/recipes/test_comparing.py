@@ -8,11 +8,13 @@ import pytest
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.mask import Mask
 from augmint.cli import main
 from augmint.core.config import fingerprint, load_yaml
 from augmint.core.errors import UsageError
 from augmint.core.registry import RECIPES
 from augmint.core.runs import read_json
+from augmint.data.eyes import EYE_CLASSES
 from augmint.recipes.comparing import Choice, choose, comparable, compare_recipes
 from augmint.recipes.conditional import ConditionalRecipe
 from augmint.studies.compare import CompareOptions
@@ -55,13 +57,19 @@ def test_data_are_needed_and_sizes_are_the_recipes_own(tmp_path: Path) -> None:
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "comparisons").glob("*.yaml"))
 
 
+DIGITS = (Schema((Category("label", tuple("0123456789")),)), (1, 28, 28))
+EYES = (Schema((Mask("mask", EYE_CLASSES),)), (1, 24, 32))
+IMAGES = {"annotations": EYES}
+"""What an example is made for, where not digits."""
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_every_generator_of_an_example_fits_together(path: Path) -> None:
-    schema = Schema((Category("label", tuple("0123456789")),))
+    schema, shape = IMAGES.get(path.stem, DIGITS)
     found = choose(Choice([str(path)])).generators
     assert len({fingerprint(gan) for gan in found.values()}) == len(found) >= 2
     for gan in found.values():
-        check_compatible(gan, schema, (1, 28, 28))
+        check_compatible(gan, schema, shape)
 
 
 def test_a_file_and_a_recipe_are_compared_together(tmp_path: Path) -> None:

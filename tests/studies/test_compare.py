@@ -22,7 +22,8 @@ from augmint.core.types import to_float
 from augmint.data.table import Table
 from augmint.minting.bundle import Bundle
 from augmint.studies.compare import CompareOptions, Measures, Plan, compare, resolve
-from augmint.studies.compared import MEASURES, lines, paired, summary
+from augmint.studies.compared import lines, paired, summary
+from augmint.studies.measured import MEASURES
 from augmint.studies.report.comparison import render_comparison
 from augmint.studies.rows import Rows, seed_of
 from augmint.tasks.base import TaskConfig

@@ -190,7 +190,8 @@ def test_a_critic_that_is_given_the_class_has_no_features_of_an_image(table: Tab
         if CONDITIONING.create(name).critic_mode is None:
             players = Players.build(gan, table.schema, table.shape, 0)
             assert "given the class" in str(players.refusal())
-    assert "without a critic" in str(classifier_refusal(replace(GAN, critic=None)))
+    alone = replace(GAN, critic=None)
+    assert "without a critic" in str(classifier_refusal(alone, table.schema))
     own = {n for n in CONDITIONING.names() if has_classifier(CONDITIONING.create(n))}
     assert {"vac", "acgan"} <= own
     assert not {"none", "concatenation", "projection"} & own

@@ -139,6 +139,20 @@ def test_points_are_one_minus_the_aspects_error(trained: tuple[str, Task, Traine
     np.testing.assert_allclose(1.0 - errors, each, atol=1e-4)
 
 
+def test_what_images_claim_is_measured_in_the_unit_of_the_score(
+    trained: tuple[str, Task, TrainedTask],
+) -> None:
+    """Of real images with their own values it is one minus the score; of others' it is larger."""
+    name, task, made = trained
+    real, own = faces().real(TEST), faces().values[made.aspect.name][TEST]
+    found = task.claim_errors(made, real.images, own, own)
+    np.testing.assert_allclose(found, 1.0 - task.score(made, real).per_image, atol=1e-4)
+    others = task.claim_errors(made, real.images, np.roll(own, 7, axis=0), own)
+    assert others.mean() > found.mean()
+    few = task.claim_errors(made, real.images[:9], own[:9], own)
+    np.testing.assert_allclose(few, found[:9], atol=1e-5, err_msg=name)
+
+
 def test_predictions_are_stored_values(trained: tuple[str, Task, TrainedTask]) -> None:
     _, _, made = trained
     world, aspect = faces(), made.aspect

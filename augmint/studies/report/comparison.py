@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def render_comparison(report: Report, pictures: Pictures) -> str:
 
     Args:
         report: what `compare.json` holds.
-        pictures: PNG bytes by generator, and "real": one row a class.
+        pictures: PNG bytes by generator, and "real".
     """
     shown = visible(to_json(report))
     measures = shown.get("measures") or []
@@ -76,6 +77,7 @@ BESIDE = {"distribution": "Floor", "critic": "Raw pixels", "cost": None}
 
 SHORT = {
     "classes": "Class asked for",
+    "annotations": "Annotations",
     "distribution": "Distances",
     "apart": "Classes apart",
     "use": "Learning from it",
@@ -114,14 +116,29 @@ def notes(group: str, report: Report) -> Sequence[str]:
     most = report.get("most")
     judge = report.get("judge") or {}
     learners = report.get("learner_images")
+    reads = judge.get("reads")
+    features = (
+        f"the features of the network that reads {reads}" if reads else "the judge's features"
+    )
+    annotated = bool(report.get("readers"))
+    request = " Images of one request are asked for the same annotations." if annotated else ""
+    scores = " Of classes this is an accuracy, of annotations an error." if annotated else ""
     told: Mapping[str, Sequence[str]] = {
         "classes": (
             f"The judge, a {judge.get('network')}, learnt from {judge.get('trained_on')} real "
             "images that no generator was shown. Its own accuracy on real test images is about the "
             "most that can be expected.",
         ),
+        "annotations": (
+            "Networks of each annotation's own task learnt from real images that no generator was "
+            "shown, and read generated images. The error is between what they read and what the "
+            "image claims: what it was asked for, or was drawn with it. It is 0 where both agree; on "
+            "real test images, whose annotations are true, it is what the network itself errs, so "
+            "that a ratio of 1 is about the best that can be expected. A generator that makes easy "
+            "images alone can go below it: read diversity and learning beside it.",
+        ),
         "distribution": (
-            "On the judge's features, against the real test images. The floor is what one half of "
+            f"On {features}, against the real test images. The floor is what one half of "
             "the real images scores against the other at the same count.",
         ),
         "apart": (
@@ -134,12 +151,12 @@ def notes(group: str, report: Report) -> Sequence[str]:
         "diversity": (
             "Over pairs of images. More diverse: higher MSE, RMSE and MAE, lower UQI and SSIM. "
             "Noise is diverse too: read them beside the real images' numbers and the class asked "
-            "for.",
+            f"for.{request}",
         ),
         "use": (
             "A small network learns from generated images alone and is scored on real test "
             f"images; beside it the same network, which learnt from the {learners} real images that "
-            "the generators learnt from.",
+            f"the generators learnt from.{scores}",
         ),
         "critic": (
             "A linear classifier learns from real training images and is scored on real test "
@@ -161,7 +178,9 @@ def _chart(measure: Mapping[str, Any]) -> Markup | None:
     if figure is None:
         return None
     label = f"{measure['title']}: every seed, mean and interval; see the table"
-    svg = plots.to_svg(figure, f"dots-{measure['key']}", label)
+    # names of aspects may be any text
+    prefix = re.sub("[^a-z0-9_]", "-", f"dots-{measure['key']}".lower())
+    svg = plots.to_svg(figure, prefix, label)
     return Markup('<figure><h3>{}</h3><div class="chart">{}</div></figure>').format(
         measure["title"], Markup(svg)
     )
