@@ -128,7 +128,8 @@ def _check(a: Namespace) -> None:
 def _run(a: Namespace) -> None:
     from augmint.recipes.base import RecipeOptions, run_recipe
 
-    options = RecipeOptions(a.debug, a.variant, a.data, a.seed, a.device, a.workers, list(a.set))
+    where = (a.data, a.seed, a.device, a.workers)
+    options = RecipeOptions(a.debug, a.variant, *where, list(a.set), a.drop_duplicates)
     result = run_recipe(a.recipe, Path(a.out), options)
     print(json.dumps({"metrics": result["metrics"], "expected": result["expected"]}, indent=2))
     if "sentence" in result["details"]:
@@ -273,6 +274,11 @@ _TRACK = Option(
     "NAME",
 )
 _VARIANT = Option("--variant", "of the recipe: its text, released program …", metavar="NAME")
+_WHERE = (
+    Option("--workers", "stages at once, one core each (default: all cores)", int, metavar="W"),
+    Option("--backend", "where stages run", str, "loky", BACKENDS),
+    Option("--address", "scheduler of a dask or ray cluster", metavar="HOST:PORT"),
+)
 _DROP = _switch("--drop-duplicates", "drop training images that also stand in the test part")
 
 VERBS: dict[str, Verb] = {
@@ -306,11 +312,7 @@ VERBS: dict[str, Verb] = {
             ),
             Option("--weights", "initial weights of --model, .safetensors", metavar="FILE"),
             _SIZE,
-            Option(
-                "--workers", "stages at once, one core each (default: all cores)", int, metavar="W"
-            ),
-            Option("--backend", "where stages run", str, "loky", BACKENDS),
-            Option("--address", "scheduler of a dask or ray cluster", metavar="HOST:PORT"),
+            *_WHERE,
             _DEVICE,
             _TRACK,
             _DROP,
@@ -430,6 +432,7 @@ VERBS: dict[str, Verb] = {
             Option("--workers", "stages at once, for recipes of several stages", int, metavar="W"),
             _SEED,
             _DEVICE,
+            _DROP,
             _SET,
         ),
         "augmint run vac-mnist --debug --out runs/vac\n"
@@ -471,11 +474,7 @@ VERBS: dict[str, Verb] = {
             ),
             _SIZE,
             _switch("--debug", "a version that ends in seconds on a CPU; its numbers mean nothing"),
-            Option(
-                "--workers", "stages at once, one core each (default: all cores)", int, metavar="W"
-            ),
-            Option("--backend", "where stages run", str, "loky", BACKENDS),
-            Option("--address", "scheduler of a dask or ray cluster", metavar="HOST:PORT"),
+            *_WHERE,
             _SEED,
             _DEVICE,
             _DROP,

@@ -244,6 +244,24 @@ def training_rows_without(
     return train[~np.isin(train, np.fromiter(drop, np.int64, len(drop)))]
 
 
+def left_out(report: CheckReport, table: Table, drop: bool) -> tuple[int, ...]:
+    """Return the rows of the part `train` to leave out; without `drop`, leaks stop everything.
+
+    Args:
+        report: of the same table.
+        table: with parts.
+        drop: leave out duplicates; see `training_rows_without`.
+
+    Raises:
+        DataCheckError: as `blocking`, without `drop`.
+    """
+    if not drop:
+        blocking(report)
+        return ()
+    gone = np.setdiff1d(table.parts.get("train", []), training_rows_without(report, table))
+    return tuple(int(row) for row in gone)
+
+
 def grouping(table: Table) -> IntArray:
     """Return a group number for every row, equal for one subject and for identical images.
 

@@ -69,12 +69,14 @@ class Annotated:
 def annotated(
     config: Sizes, surroundings: Surroundings, kinds: Collection[str], channels: int
 ) -> Annotated:
-    """Return the parts of a set.
+    """Return the parts of a set; subjects, and identical images, stand on one side.
 
     Raises:
+        DataCheckError: if an image is in two parts, and duplicates are not to be dropped.
         DataError: if the set lacks an aspect of one of the kinds.
         UsageError: if it has parts, but not both training and test images.
     """
+    from augmint.data.check import check, left_out
     from augmint.data.ingest import ingest
 
     name, seed = surroundings.data, surroundings.seed
@@ -83,6 +85,9 @@ def annotated(
     table = ingest(name, surroundings.out / "cache", size=config.size, channels=channels)
     schema = _asked(table.schema, kinds, name)
     whole, test = _parts(table, config.test_share, seed)
+    whole = np.setdiff1d(
+        whole, left_out(check(table, near=False), table, surroundings.drop_duplicates)
+    )
     train, measured = _split(table, whole, MEASURER_SHARE, seed, "recipe.measured")
     text = f"the measurer learnt from {len(measured)} real images that no generator saw"
     a, b, c = (_images(table.images, table.values, schema, r) for r in (train, test, measured))
@@ -133,9 +138,11 @@ def _parts(table: Table, share: float, seed: int) -> tuple[IntArray, IntArray]:
 def _split(
     table: Table, rows: IntArray, share: float, seed: int, purpose: str
 ) -> tuple[IntArray, IntArray]:
-    """Return (rest, taken) of some rows, subjects on one side."""
+    """Return (rest, taken) of some rows, subjects and identical images on one side."""
+    from augmint.data.check import grouping
     from augmint.data.splits import stratified
 
-    groups = None if table.groups is None else table.groups[rows]
-    rest, taken = stratified(table.strata()[rows], share, seed, purpose, groups)
+    groups = grouping(table)[rows]
+    alone = len(np.unique(groups)) == len(groups)
+    rest, taken = stratified(table.strata()[rows], share, seed, purpose, None if alone else groups)
     return rows[rest], rows[taken]

@@ -33,6 +33,7 @@ class Surroundings:
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
         workers: processes that stages run in, one core each.
+        drop_duplicates: leave out training images that also stand in the test part.
     """
 
     out: Path
@@ -40,6 +41,7 @@ class Surroundings:
     seed: int
     device: str = "cpu"
     workers: int = 1
+    drop_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class RecipeOptions:
             process alone in the debug version.
         settings: fields of the configuration that differ, "key=value"; the result tells them
             among its deviations.
+        drop_duplicates: leave out training images that also stand in the test part, which
+            otherwise stop the run.
     """
 
     debug: bool = False
@@ -123,6 +127,7 @@ class RecipeOptions:
     device: str = "auto"
     workers: int | None = None
     settings: Sequence[str] = ()
+    drop_duplicates: bool = False
 
 
 def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
@@ -163,6 +168,7 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
         "debug": debug,
         "data": source,
         "seed": options.seed,
+        "drop_duplicates": options.drop_duplicates,
         "config": to_plain(config),
     }
     identity = fingerprint(asked | {"augmint": provenance()["augmint"]})
@@ -174,7 +180,14 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
         write_json(out / "asked.json", {"identity": identity, **asked})
         start = time.monotonic()
         processes = options.workers or (1 if debug else os.cpu_count() or 1)
-        where = Surroundings(out, source or "", options.seed, options.device, processes)
+        where = Surroundings(
+            out,
+            source or "",
+            options.seed,
+            options.device,
+            processes,
+            options.drop_duplicates,
+        )
         try:
             outcome = recipe.run(config, where)
         except (UsageError, DataError, DataCheckError):

@@ -49,6 +49,7 @@ class ConditionalRecipe(Recipe[ConditionalConfig]):
             measures=config.measures,
             workers=surroundings.workers,
             device=surroundings.device,
+            drop_duplicates=surroundings.drop_duplicates,
         )
         report = compared({"generator": config.gan}, surroundings, options)
         rows = [(m["key"], m, m["rows"][0]) for m in report["measures"]]

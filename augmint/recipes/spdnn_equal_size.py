@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -89,6 +89,7 @@ class EqualSizeRecipe(Recipe[EqualSizeConfig]):
 
     def run(self, config: EqualSizeConfig, surroundings: Surroundings) -> Outcome:
         """Train every network for every seed, as stages, and judge."""
+        from augmint.data.check import check, left_out
         from augmint.data.ingest import ingest
 
         if config.seeds < 2:
@@ -96,8 +97,10 @@ class EqualSizeRecipe(Recipe[EqualSizeConfig]):
         cache = surroundings.out / "cache"
         table = ingest(surroundings.data, cache, size=config.size, channels=config.channels)
         task, aspect = self.checked(config, table)
+        gone = left_out(check(table, near=False), table, surroundings.drop_duplicates)
         merge, budget, candidates = candidates_of(config, table, aspect)
-        stages = stages_of(config, candidates, task, table, surroundings)
+        splits = [split_of(config, surroundings.seed, i, gone) for i in range(config.seeds)]
+        stages = stages_of(config, candidates, task, table, splits, surroundings.device)
         root, wanted = surroundings.out / "stages", [s for line in stages.values() for s in line]
         done = run_stages(wanted, root, surroundings.workers)
         random = random_names(config.random_merges)
@@ -134,8 +137,10 @@ class EqualSizeRecipe(Recipe[EqualSizeConfig]):
         return given, aspect
 
 
-def split_of(config: EqualSizeConfig, seed: int, index: int) -> SplitConfig:
-    """Return which images a repetition has."""
+def split_of(
+    config: EqualSizeConfig, seed: int, index: int, gone: tuple[int, ...] = ()
+) -> SplitConfig:
+    """Return which images a repetition has, of those that are not gone."""
     both = config.per_class + config.validation_per_class
     return SplitConfig(
         seed,
@@ -143,6 +148,7 @@ def split_of(config: EqualSizeConfig, seed: int, index: int) -> SplitConfig:
         both,
         config.test_share,
         held_out_share=0.0,
+        dropped=gone,
         validation=config.validation_per_class / both,
     )
 
@@ -175,15 +181,15 @@ def stages_of(
     candidates: Mapping[str, Candidate],
     task: TaskConfig,
     table: Table,
-    surroundings: Surroundings,
+    splits: Sequence[SplitConfig],
+    device: str,
 ) -> dict[str, list[Stage]]:
-    """Return one stage a network and seed, votes last."""
-    device, training = str(resolve_device(surroundings.device)), config.training
+    """Return one stage a network and split, votes last."""
+    device, training = str(resolve_device(device)), config.training
     most = max(c.multiplications for c in candidates.values())
     places = {"table": table.folder}
     found: dict[str, list[Stage]] = {name: [] for name in (*candidates, VOTES)}
-    for index in range(config.seeds):
-        split = split_of(config, surroundings.seed, index)
+    for index, split in enumerate(splits):
         shared = Repetition(task, training.policy, training.readings, split, device)
         for name, candidate in candidates.items():
             found[name].append(

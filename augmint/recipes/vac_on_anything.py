@@ -178,6 +178,7 @@ class VacOnAnything(Recipe[AnythingConfig]):
             measures=config.measures,
             workers=surroundings.workers,
             device=surroundings.device,
+            drop_duplicates=surroundings.drop_duplicates,
         )
         report = compared(config.gans, surroundings, options)
         rows = [

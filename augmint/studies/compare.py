@@ -28,7 +28,7 @@ from augmint.core.errors import AugmintError, DataError, UsageError, nearest, vi
 from augmint.core.machine import resolve_device
 from augmint.core.runs import lock_folder, provenance, sweep, write_atomic
 from augmint.core.streams import derive
-from augmint.data.check import blocking, check, training_rows_without
+from augmint.data.check import check, left_out
 from augmint.data.ingest import ingest
 from augmint.studies import comparing, reading, steps
 from augmint.studies.compared import assemble, pictures_of
@@ -260,7 +260,7 @@ class Plan:
             config.per_class,
             config.test_share,
             config.judge_share,
-            _dropped(config, table),
+            left_out(check(table, near=False), table, config.drop_duplicates),
         )
         _enough(config, table, rows)
         make = _Maker(config, table, device)
@@ -455,16 +455,6 @@ def _enough(config: ComparisonConfig, table: Table, split: SplitConfig) -> None:
                     there,
                     "add images that have",
                 )
-
-
-def _dropped(config: ComparisonConfig, table: Table) -> tuple[int, ...]:
-    """Return the training rows to leave out; without the option, leaks stop the comparison."""
-    found = check(table, near=False)
-    if not config.drop_duplicates:
-        blocking(found)
-        return ()
-    kept = set(training_rows_without(found, table).tolist())
-    return tuple(int(r) for r in table.parts.get("train", ()) if int(r) not in kept)
 
 
 def _announced(config: ComparisonConfig, plan: Plan, missing: int) -> str:

@@ -22,7 +22,7 @@ from augmint.core.errors import AugmintError, DataError, IncompatibleError, Usag
 from augmint.core.machine import resolve_device, single_thread
 from augmint.core.registry import AUGMENTERS, CONDITIONING
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
-from augmint.data.check import CheckReport, blocking, check, training_rows_without
+from augmint.data.check import CheckReport, check, left_out
 from augmint.data.ingest import ingest
 from augmint.data.table import LABEL
 from augmint.studies import assemble, gallery, steps
@@ -259,18 +259,13 @@ def _carrying(config: GanConfig, aspect: Aspect, schema: Schema) -> GanConfig:
     return config
 
 
-def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> list[int]:
+def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> tuple[int, ...]:
     """Return the training rows to leave out; without the option, leaks stop the study."""
     for warning in found.warnings:
         _tell(f"warning: {warning}")
-    if not config.drop_duplicates:
-        blocking(found)
-        return []
-    if "train" not in table.parts:
-        return []
-    kept = set(training_rows_without(found, table).tolist())
-    dropped = [int(r) for r in table.parts["train"] if int(r) not in kept]
-    _tell(f"{len(dropped)} training images dropped as duplicates (--drop-duplicates)")
+    dropped = left_out(found, table, config.drop_duplicates)
+    if config.drop_duplicates and "train" in table.parts:
+        _tell(f"{len(dropped)} training images dropped as duplicates (--drop-duplicates)")
     return dropped
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from augmint.core.config import build, to_plain
-from augmint.core.errors import AugmintError, UsageError
+from augmint.core.errors import AugmintError, DataCheckError, UsageError
 from augmint.core.registry import RECIPES
 from augmint.recipes.base import Recipe, RecipeOptions, configured, run_recipe
 from augmint.studies.comparing import first_rows
@@ -76,6 +76,31 @@ def test_a_refused_try_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
     with pytest.raises(AugmintError, match="does not exist"):
         run_recipe("spdnn-eyes", out, RecipeOptions(debug=True, data=str(tmp_path / "none")))
     assert not (out / "asked.json").exists()
+
+
+LEAKY = ("vac-mnist", "spdnn-classifier")
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_images_in_two_parts_stop_a_recipe(name: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 80), ("test", 20)):
+        for label in ("a", "b"):
+            folder = tmp_path / "photos" / part / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 255, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    original = tmp_path / "photos" / "train" / "a" / "0.png"
+    (tmp_path / "photos" / "test" / "a" / "again.png").write_bytes(original.read_bytes())
+    data = str(tmp_path / "photos")
+    options = RecipeOptions(debug=True, data=data, device="cpu")
+    with pytest.raises(DataCheckError, match="no image may be in two parts"):
+        run_recipe(name, tmp_path / "a", options)
+    dropped = dataclasses.replace(options, drop_duplicates=True)
+    assert run_recipe(name, tmp_path / "a", dropped)["drop_duplicates"] is True
 
 
 def test_what_is_set_stands_among_the_deviations(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from augmint.merging.build import load
 from augmint.merging.contraction import Rules
 from augmint.merging.shapes import totals
 from augmint.recipes import spdnn_outcome
-from augmint.recipes.base import RecipeOptions, Surroundings, run_recipe
+from augmint.recipes.base import RecipeOptions, run_recipe
 from augmint.recipes.spdnn_candidates import Ending
 from augmint.recipes.spdnn_classifier import PARENTS
 from augmint.recipes.spdnn_equal_size import candidates_of, split_of, stages_of
@@ -175,7 +175,8 @@ def test_votes_against_a_slow_reference(classified: tuple[Path, dict[str, Any]])
     config = recipe.configure("text", True)
     task, aspect = recipe.checked(config, table)
     _, _, candidates = candidates_of(config, table, aspect)
-    stages = stages_of(config, candidates, task, table, Surroundings(out, "digits", 0))
+    splits = [split_of(config, 0, i) for i in range(config.seeds)]
+    stages = stages_of(config, candidates, task, table, splits, "auto")
     votes = next(r for r in result["details"]["networks"] if r["network"] == "votes")
     for index in (0, 1):
         _, _, test = rows_of(table, split_of(config, 0, index))

@@ -22,7 +22,7 @@ from augmint.merging.contraction import Rules
 from augmint.merging.merge import merge_networks
 from augmint.merging.notation import chain
 from augmint.metrics.pixel import BINARY
-from augmint.recipes.base import RecipeOptions, Surroundings, run_recipe
+from augmint.recipes.base import RecipeOptions, run_recipe
 from augmint.recipes.spdnn_candidates import Ending, Operations, Scaled
 from augmint.recipes.spdnn_equal_size import (
     EqualSizeRecipe,
@@ -70,7 +70,8 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = recipe.configure("text", True)
     task, aspect = recipe.checked(config, table)
     _, _, candidates = candidates_of(config, table, aspect)
-    stages = stages_of(config, candidates, task, table, Surroundings(out, "toy-eyes", 0))
+    splits = [split_of(config, 0, i) for i in range(config.seeds)]
+    stages = stages_of(config, candidates, task, table, splits, "auto")
     return Run(out, result, table, stages, candidates)
 
 
