@@ -64,8 +64,8 @@ def ingest(
     """Read a data set into a table, or open the table if it was read before.
 
     Args:
-        source: a built-in name ("digits", "toy"; write "./toy" for a folder of that name), a
-            folder, or a .zip.
+        source: a built-in name ("digits", "toy"; write "./toy" for a folder of that name), perhaps
+            with its fields (as text: "{name: toy-eyes, images: 9000}"), a folder, or a .zip.
         cache: folder that keeps tables.
         format: a name of the axis `formats`, or a mapping with `name` and its fields (as text:
             "{name: mask-folders, void: 255}"); None detects it.
@@ -86,8 +86,9 @@ def ingest(
     """
     options = DecodeOptions(size=size, channels=channels, limit_pixels=limit_pixels)
     asked = _spec(format)
-    if str(source) in DATASETS.names():
-        return _built_in(str(source), cache, options)
+    built_in = built_in_spec(source)
+    if built_in is not None:
+        return _built_in(built_in, cache, options)
     path = _existing(source)
     files = open_files(path)
     key = fingerprint(
@@ -119,6 +120,26 @@ def ingest(
     return _decode_into(final, files, listing, options, rules, workers)
 
 
+def built_in_spec(source: str | Path) -> dict[str, Any] | None:
+    """Return the name and the fields of a built-in set, None for anything else.
+
+    Raises:
+        UsageError: for text that begins like a mapping and is none, or of no built-in name.
+
+    Example:
+        >>> built_in_spec("{name: toy-eyes, images: 9}")
+        {'name': 'toy-eyes', 'images': 9}
+    """
+    text = str(source)
+    if text in DATASETS.names():
+        return {"name": text}
+    if not text.lstrip().startswith("{") or not isinstance(source, str):
+        return None
+    spec = _mapping(text, "data set", "{name: toy-eyes, images: 9000}")
+    split_spec(spec, "data set")
+    return spec
+
+
 def _existing(source: str | Path) -> Path:
     try:
         path = Path(source).expanduser()
@@ -148,20 +169,29 @@ def code_version() -> str:
 
 def _spec(format: Spec | None) -> Spec | None:
     """The format that is asked for, checked; a mapping may be given as text."""
-    import yaml
-
     if isinstance(format, str) and format.lstrip().startswith("{"):
-        try:
-            format = load_yaml(format)
-        except yaml.YAMLError as error:
-            raise UsageError(
-                "a format is a name, or a mapping with its name and fields",
-                single_line(f"{format!r} ({error})", 200),
-                "write it as '{name: mask-folders, void: 255}'",
-            ) from None
+        format = _mapping(format, "format", "{name: mask-folders, void: 255}")
     if format is not None:
         FORMATS.create(format)
     return format
+
+
+def _mapping(text: str, what: str, example: str) -> dict[str, Any]:
+    """Return a mapping that is given as text."""
+    import yaml
+
+    try:
+        found = load_yaml(text)
+        if isinstance(found, dict):
+            return found
+        reason: object = "no mapping"
+    except yaml.YAMLError as error:
+        reason = error
+    raise UsageError(
+        f"a {what} is a name, or a mapping with its name and fields",
+        single_line(f"{text!r} ({reason})", 200),
+        f"write it as '{example}'",
+    )
 
 
 def _detect(files: Files, format: Spec | None) -> tuple[str, Format, str]:
@@ -183,8 +213,8 @@ def _detect(files: Files, format: Spec | None) -> tuple[str, Format, str]:
     )
 
 
-def _built_in(name: str, cache: Path, options: DecodeOptions) -> Table:
-    member = DATASETS.create(name)
+def _built_in(spec: dict[str, Any], cache: Path, options: DecodeOptions) -> Table:
+    name, member = spec["name"], DATASETS.create(spec)
     key = fingerprint({"name": name, "of": member, "options": options, "code": code_version()})
     final = cache / f"table-{key[:32]}"
     if final.exists():

@@ -77,11 +77,12 @@ def annotated(
         UsageError: if it has parts, but not both training and test images.
     """
     from augmint.data.check import check, left_out
-    from augmint.data.ingest import ingest
+    from augmint.data.ingest import built_in_spec, ingest
 
     name, seed = surroundings.data, surroundings.seed
-    if name in DATASETS.names() and hasattr(DATASETS.get(name), "images"):
-        return _drawn(config, name, seed, kinds, channels)
+    drawn = built_in_spec(name)
+    if drawn is not None and hasattr(DATASETS.get(drawn["name"]), "images"):
+        return _drawn(config, drawn, seed, kinds, channels)
     table = ingest(name, surroundings.out / "cache", size=config.size, channels=channels)
     schema = _asked(table.schema, kinds, name)
     whole, test = _parts(table, config.test_share, seed)
@@ -94,19 +95,21 @@ def annotated(
     return Annotated(schema, a, b, c, text)
 
 
-def _drawn(config: Sizes, name: str, seed: int, kinds: Collection[str], channels: int) -> Annotated:
+def _drawn(
+    config: Sizes, spec: dict[str, Any], seed: int, kinds: Collection[str], channels: int
+) -> Annotated:
     counts = {
         "recipe.draws": config.draws,
         "recipe.test": max(64, int(config.test_share * config.draws)),
         "recipe.measured": config.measured_on,
     }
     drawn = [
-        DATASETS.create(
-            {"name": name, "images": count, "seed": derive(seed, purpose) % 2**31}
-        ).build(config.size, channels)
+        DATASETS.create({**spec, "images": count, "seed": derive(seed, purpose) % 2**31}).build(
+            config.size, channels
+        )
         for purpose, count in counts.items()
     ]
-    schema = _asked(drawn[0].schema, kinds, name)
+    schema = _asked(drawn[0].schema, kinds, spec["name"])
     a, b, c = (_images(d.images, d.values, schema, np.arange(len(d.images))) for d in drawn)
     text = f"the measurer learnt from {config.measured_on} further drawn images"
     return Annotated(schema, a, b, c, text)

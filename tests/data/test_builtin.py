@@ -38,6 +38,28 @@ def test_toy_table(cache: Path) -> None:
     assert ingest("toy", cache, channels=1, size=(48, 48)).shape == (1, 48, 48)
 
 
+def test_fields_go_with_the_name(cache: Path) -> None:
+    table = ingest("{name: toy, images: 11, seed: 3}", cache, size=(24, 24))
+    content = DATASETS.create({"name": "toy", "images": 11, "seed": 3}).build((24, 24), None)
+    assert np.array_equal(table.images, content.images)
+    assert ingest("toy", cache).digest != table.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: toi}", "did you mean 'toy'"),
+        ("{name: toy, imags: 9}", "did you mean 'images'"),
+        ("{images: 9}", "add the key 'name'"),
+        ("{name: toy", "write it as '{name: toy-eyes, images: 9000}'"),
+        ("{toy}", "did you mean|add the key 'name'"),
+    ],
+)
+def test_fields_that_do_not_fit_are_told(text: str, message: str, cache: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        ingest(text, cache)
+
+
 def test_toy_fields() -> None:
     content = DATASETS.create({"name": "toy", "images": 11, "size": 24, "seed": 3}).build(
         None, None

@@ -8,6 +8,7 @@ import pytest
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
 from augmint.cli import main
 from augmint.core.config import fingerprint, load_yaml
@@ -59,7 +60,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "comparisons").glob(
 
 DIGITS = (Schema((Category("label", tuple("0123456789")),)), (1, 28, 28))
 EYES = (Schema((Mask("mask", EYE_CLASSES),)), (1, 24, 32))
-IMAGES = {"annotations": EYES}
+FACES = (Schema((Landmarks("landmarks", ("left", "right"), (32, 32)),)), (3, 32, 32))
+IMAGES = {"annotations": EYES, "var": FACES}
 """What an example is made for, where not digits."""
 
 
