@@ -16,11 +16,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from augmint.core.registry import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -72,6 +75,13 @@ def test_commands_exist(path: Path, texts: dict[Path, str]) -> None:
         known = {option.flags for option in VERBS[verb].options} | {"--help"}
         used = {word.split("=")[0] for word in words if word.startswith("--")}
         assert used <= known, f"augmint {verb} has no {sorted(used - known)}"
+        given = dict(pairwise(words))
+        for option in VERBS[verb].options:
+            if option.choices and option.flags in given:
+                assert given[option.flags] in option.choices, f"augmint {' '.join(words)}"
+        if verb == "run" and words[1:] and words[1].islower():
+            variants = RECIPES.get(words[1]).variants
+            assert given.get("--variant", variants[0]) in variants, f"augmint {' '.join(words)}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
