@@ -307,8 +307,9 @@ class StyleGan2Critic(CriticArchitecture):
     A 1x1 convolution from the image, residual blocks that halve down to DCGAN's grid, a 3x3
     convolution, a dense layer (the features) and a dense score. With `deviation` one more map
     before the last convolution holds the standard deviation over groups of 4 samples, averaged over
-    maps and positions (Karras et al. 2018, 1710.10196, section 3): the paper has it, and it couples
-    the samples of a batch, so that penalties of one sample's gradient (R1) cannot be had with it.
+    maps and positions (Karras et al. 2018, 1710.10196, section 3): the paper has it. It couples
+    the samples of a batch, so that R1 has to be asked for with `coupled: true`. Without it nothing
+    tells the critic that the images of a class are all alike.
 
     Args:
         channels: width of the map of the full size; each halving doubles it.

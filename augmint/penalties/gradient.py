@@ -23,7 +23,7 @@ def input_gradients(network: Network, images: FloatImages) -> Tensor:
     """Return `(N, C·H·W)`, the gradient of each sample's score (map: its mean) by its own image.
 
     The graph is kept, so that the result can be differentiated by the critic's parameters. Taken
-    of the sum over the batch: right only for a critic that does not couple samples.
+    of the sum over the batch: each sample's own only in a critic that does not couple samples.
     """
     images = images.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -71,9 +71,26 @@ class GradientPenalty(Penalty):
         return self.weight * excess.square().mean(), state, {"slope": slope.detach().mean()}
 
 
+@dataclass(frozen=True)
+class _Flat(Penalty):
+    """What R1 and R2 share."""
+
+    interval: int = 16
+    coupled: bool = False
+    double_backward: ClassVar[bool] = True
+
+    @property
+    def per_sample(self) -> bool:  # type: ignore[override]
+        return not self.coupled
+
+    @property
+    def batch_coupled(self) -> bool:  # type: ignore[override]
+        return self.coupled
+
+
 @PENALTIES.register("r1")
 @dataclass(frozen=True)
-class R1(Penalty):
+class R1(_Flat):
     """Keeps the critic flat on real images.
 
         weight / 2 · E ‖∇_x D(x)‖²
@@ -83,14 +100,16 @@ class R1(Penalty):
     pixel. Needs real images only. Every 16th step by default, as in Karras et al. 2020; the loop
     multiplies by the interval.
 
+    **Coupled critics.** Where a critic compares the samples of a batch (minibatch deviation), D(x)
+    is no function of one image. `coupled` takes the gradient of the batch's sum,
+    ∂ Σ_j D(x)_j / ∂x_i, which also holds what an image does to the scores of the others: what
+    StyleGAN2's program does (Karras et al. 2020, 1912.04958). Without it such critics are refused.
+
     Args:
         weight: gamma.
         interval: steps from one evaluation to the next; 1 is the paper's.
+        coupled: take critics that couple samples, by the gradient of the sum.
     """
-
-    interval: int = 16
-    per_sample: ClassVar[bool] = True
-    double_backward: ClassVar[bool] = True
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         gradient = input_gradients(context.network, _given(context.real, "real"))
@@ -100,7 +119,7 @@ class R1(Penalty):
 
 @PENALTIES.register("r2")
 @dataclass(frozen=True)
-class R2(Penalty):
+class R2(_Flat):
     """Keeps the critic flat on generated images.
 
         weight / 2 · E ‖∇_x D(G(z))‖²
@@ -111,11 +130,8 @@ class R2(Penalty):
     Args:
         weight: gamma.
         interval: steps from one evaluation to the next.
+        coupled: see R1.
     """
-
-    interval: int = 16
-    per_sample: ClassVar[bool] = True
-    double_backward: ClassVar[bool] = True
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         network = context.fake_network or context.network

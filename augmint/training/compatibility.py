@@ -307,7 +307,8 @@ def _check_penalties(config: GanConfig, parts: Chosen) -> None:
                 f"the penalty {_name(spec)} takes one sample's gradient at a time",
                 f"the critic {_name(config.critic or 'null')}, which couples the samples of a batch",
                 "take a critic without batch normalisation (normalisation: spectral or none) or "
-                "minibatch parts (minibatch_discrimination: 0, minibatch_deviation: 0)",
+                "minibatch parts (minibatch_discrimination: 0, minibatch_deviation: 0), or r1 or r2 "
+                "with coupled: true, the gradient of the batch's sum",
             )
         if "styles" in penalty.needs and "styles" not in parts.generator.gives:
             raise IncompatibleError(

@@ -148,6 +148,23 @@ def test_parameter_gradients_match_finite_differences(name: str, normalisation: 
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-4)
 
 
+@pytest.mark.parametrize(("name", "side"), [("r1", "real"), ("r2", "fake")])
+def test_of_coupled_samples_the_gradient_of_the_sum_is_taken(name: str, side: str) -> None:
+    """D(x)_j = Σ_k x_j · x_k: ∂ Σ_j D_j / ∂x_i = 2 Σ_k x_k for every i, so that E ‖·‖² = ‖2 Σ x‖²."""
+
+    def coupled(given: Tensor) -> CriticOutput:
+        flat = given.flatten(1)
+        return CriticOutput(flat @ flat.sum(0))
+
+    shown = images(side)
+    penalty = PENALTIES.create({"name": name, "weight": 2.0, "coupled": True})
+    assert not penalty.per_sample
+    assert penalty.batch_coupled
+    context = PenaltyContext(coupled, streams.stream(0, "p", ids=5), shown, shown)
+    expected = (2.0 * shown.flatten(1).sum(0)).square().sum()
+    assert penalty(context, {})[0].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_declarations_and_limits() -> None:
     for name in ("gradient-penalty", "r1"):
         penalty = PENALTIES.create(name)
