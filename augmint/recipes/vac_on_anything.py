@@ -63,8 +63,11 @@ def _began(channels: int, conditioning: Spec) -> GanConfig:
 
 
 def _stylegan2(channels: int) -> GanConfig:
-    """Return StyleGAN2 with R1, its class in the styles, and a critic of half the width."""
-    half = channels // 2
+    """Return StyleGAN2 with R1 and the minibatch deviation, its class in the styles.
+
+    The latent has twice the width of the class's embedding, which joins it: a narrower one is soon
+    ignored, and every class becomes one image.
+    """
     return GanConfig(
         generator={
             "name": "stylegan2-generator",
@@ -72,16 +75,21 @@ def _stylegan2(channels: int) -> GanConfig:
             "widest": 4 * channels,
             "style": 32,
             "mapping_layers": 2,
-            "mixing": 0.0,
+            "mixing": 0.9,
         },
-        critic={"name": "stylegan2-critic", "channels": half, "widest": 4 * half},
+        critic={
+            "name": "stylegan2-critic",
+            "channels": channels,
+            "widest": 4 * channels,
+            "deviation": True,
+        },
         objective="non-saturating",
-        penalties=({"name": "r1", "weight": 0.3},),
+        penalties=({"name": "r1", "weight": 0.3, "coupled": True},),
         conditioning=_vac("modulation"),
         augment=None,
-        latent_dim=16,
+        latent_dim=64,
         batch=32,
-        generator_rate=4e-3,
+        generator_rate=2e-3,
         critic_rate=2e-3,
         betas=(0.0, 0.99),
     )
@@ -91,7 +99,7 @@ def five_gans(channels: int = 16) -> dict[str, GanConfig]:
     """Return the trainings by name, and last concatenation alone on BEGAN.
 
     Args:
-        channels: width of the DCGANs and of StyleGAN2's generator; the others have half of it.
+        channels: width of the DCGANs and of StyleGAN2; the BEGANs have half of it.
     """
     half = channels // 2
     return {
