@@ -140,14 +140,17 @@ def words(value: Any) -> str:
     """Write a key as words: underscores become spaces, known abbreviations their usual form.
 
     Example:
-        >>> words("balanced_accuracy"), words("nll"), words("train_per_class")
-        ('Balanced accuracy', 'NLL', 'Train per class')
+        >>> words("balanced_accuracy"), words("nll"), words("train_per_class"), words("miou_unet")
+        ('Balanced accuracy', 'NLL', 'Train per class', 'mIoU unet')
     """
     if value is None:
         return MISSING
     text = str(value)
     if text in _NAMES:
         return _NAMES[text]
+    first, _, rest = text.partition("_")
+    if rest and len(first) > 1 and first in _NAMES:
+        return f"{_NAMES[first]} {rest.replace('_', ' ').strip()}"
     text = text.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
 
@@ -193,8 +196,10 @@ def plain(value: Any, depth: int = 0) -> str:
 
 
 def any_value(value: Any, places: int | None = None) -> str:
-    """Write a number with `number`, anything else with `plain`."""
-    return number(value, places) if isinstance(value, float) else plain(value)
+    """Write a number with `number` (whole ones above 1 as they are), anything else with `plain`."""
+    if not isinstance(value, float):
+        return plain(value)
+    return number(value, 0 if value.is_integer() and abs(value) > 1 else places)
 
 
 def visible(value: Any) -> Any:
