@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn, optim
 
 
-class _Plain:
+class _Plain(ABC):
     """Adam on one loss, and an average of the weights, tensor by tensor."""
 
     def __init__(self, network: nn.Module, rate: float = 2e-4) -> None:
         self.network, self.average = network, copy.deepcopy(network)
         self.optimiser = optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
 
+    @abstractmethod
     def loss(self, real: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        raise NotImplementedError
 
     def step(self, real: Tensor) -> Tensor:
         """Update the network; return the loss."""
