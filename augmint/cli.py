@@ -8,6 +8,7 @@ Exit codes: 0 done (whatever the verdict), 2 bad input or option, 3 the data che
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -42,29 +43,8 @@ def _prove(a: Namespace) -> None:
     from augmint.studies.pipeline import prove
     from augmint.studies.study import ProveOptions
 
-    options = ProveOptions(
-        preset=a.preset,
-        task=a.task,
-        per_class=a.per_class,
-        seeds=a.seeds,
-        format=a.format,
-        delta=a.delta,
-        scored_on=a.scored_on,
-        long_tail=a.long_tail,
-        model=a.model,
-        weights=a.weights,
-        size=a.size,
-        workers=a.workers,
-        backend=a.backend,
-        address=a.address,
-        device=a.device,
-        drop_duplicates=a.drop_duplicates,
-        config=a.config,
-        settings=list(a.set),
-        dry_run=a.dry_run,
-        command=a.command,
-        track=tuple(a.track),
-    )
+    names = {f.name for f in dataclasses.fields(ProveOptions)} - {"settings"}
+    options = ProveOptions(**{name: getattr(a, name) for name in names}, settings=list(a.set))
     report = prove(a.data, Path(a.out), options)
     if a.dry_run:
         return
@@ -299,6 +279,11 @@ VERBS: dict[str, Verb] = {
                 metavar="FACTOR",
             ),
             Option(
+                "--gap",
+                "range that labelled images lack, that is minted and that is tested",
+                metavar="ASPECT.COMPONENT=LOW..HIGH",
+            ),
+            Option(
                 "--scored-on",
                 "held-back: score on training images held back, and leave the test set closed",
                 str,
@@ -326,7 +311,8 @@ VERBS: dict[str, Verb] = {
         "augmint prove digits --out demo\n"
         "augmint prove photos/ --preset standard --model mynet.py:make_net --size 48 --out study\n"
         "augmint prove mnist/ --per-class 20 --preset standard --out study --dry-run\n"
-        "augmint prove faces.zip --task landmarks --per-class 100 --out study",
+        "augmint prove faces.zip --task landmarks --per-class 100 --out study\n"
+        "augmint prove toy-faces --task landmarks --per-class 100 --gap pose.yaw=20..45 --out study",
         _prove,
     ),
     "train": Verb(

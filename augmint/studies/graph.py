@@ -141,6 +141,7 @@ class Plan:
             c.long_tail,
             part.level,
             validation,
+            c.gap,
         )
 
     def split(self, of: Draw | int) -> Stage:
@@ -222,7 +223,7 @@ class Plan:
             checkpoint = trial.checkpoint
             name = part.called("mint", f"{trial.threshold:g}", checkpoint)
         judge = self.judge(part.index)
-        config = steps.MintConfig(curation, judge, per_class, raw, seed, checkpoint)
+        config = steps.MintConfig(curation, judge, per_class, raw, seed, checkpoint, c.gap)
         inputs = {
             "split": self.split(of),
             "policy": self.choice,

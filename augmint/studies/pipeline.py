@@ -26,6 +26,7 @@ from augmint.data.check import CheckReport, check, left_out
 from augmint.data.ingest import ingest
 from augmint.data.table import LABEL
 from augmint.studies import assemble, gallery, steps
+from augmint.studies.gap import gap_rows
 from augmint.studies.graph import Graph, Plan
 from augmint.studies.report.render import write_report
 from augmint.studies.rows import Rows, draw, labelled_per_class
@@ -46,13 +47,14 @@ from augmint.tasks.base import task_of
 from augmint.tasks.trained import build_network
 from augmint.training.compatibility import check_compatible
 from augmint.training.gan import train_gan
-from augmint.training.joint import carried
+from augmint.training.joint import asked, carried
 from augmint.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Aspect, Schema
     from augmint.data.table import Table
     from augmint.studies.assemble import StudyValues
+    from augmint.studies.gap import Gap
     from augmint.training.config import GanConfig
 
 LOOKS = "looks.jsonl"
@@ -205,16 +207,30 @@ def _validate(config: StudyConfig, table: Table) -> None:
         raise UsageError(
             "a long tail is one of classes", f"none in {config.data}", "leave long_tail out"
         )
+    if config.gap is not None:
+        _check_asked(config.gap, config.generator, table.schema)
     task = task_of(config.task)
     for name in config.policy.candidates:
         task.check(config.task, aspect, name)
     build_network(config.task, table.shape, aspect.width, flat=aspect.flat)
     check_compatible(config.generator, table.schema, table.shape)
-    if aspect.name not in (asked := carried(config.generator, table.schema)):
+    if aspect.name not in (told := carried(config.generator, table.schema)):
         raise IncompatibleError(
             f"minted images must carry {aspect.name}, which the task predicts",
-            f"{', '.join(a.name for a in asked) or 'nothing'} is carried",
+            f"{', '.join(a.name for a in told) or 'nothing'} is carried",
             f"set generator.joint=[{aspect.name}], or generator.conditioning=vac-var",
+        )
+
+
+def _check_asked(gap: Gap, generator: GanConfig, schema: Schema) -> None:
+    """Check that a generator is asked for the gap's number, and for nothing that contradicts it."""
+    gap.vector(schema)
+    names = {a.name for a in asked(generator, schema)}
+    if gap.aspect not in names or names - {gap.aspect, LABEL}:
+        raise IncompatibleError(
+            f"a study with a gap asks its generator for {gap.aspect}, and for a class if there is one",
+            ", ".join(sorted(names)) or "nothing is asked for",
+            "leave generator.conditioning, generator.carries and generator.joint as they are",
         )
 
 
@@ -237,24 +253,27 @@ def fitted_to(config: StudyConfig, table: Table) -> StudyConfig:
         _tell(f"policies left out: {', '.join(refused)}")
     search = dataclasses.replace(config.policy, candidates=tuple(fitting))
     own = dataclasses.replace(config.task, aspect=aspect.name)
-    generator = _carrying(config.generator, aspect, table.schema)
+    generator = _carrying(config.generator, aspect, table.schema, config.gap)
     return dataclasses.replace(config, task=own, policy=search, generator=generator)
 
 
-def _carrying(config: GanConfig, aspect: Aspect, schema: Schema) -> GanConfig:
+def _carrying(config: GanConfig, aspect: Aspect, schema: Schema, gap: Gap | None) -> GanConfig:
     """Return a generator whose images carry an aspect: drawn where it can be, else asked for.
 
-    What nobody predicts is not asked for, the class excepted, by which images are counted.
+    What nobody predicts is not asked for, besides the class, by which images are counted, and the
+    number that a gap is in. In a study with a gap what can be drawn is not asked for, or it would
+    have to be known of the images that are lacking.
     """
     able = CONDITIONING.create(config.conditioning).carried(schema)
     if not len(able):
         config = dataclasses.replace(config, conditioning="none")
         _tell("generator.conditioning=none: the set has nothing to ask for")
-    if aspect.spatial and aspect.name not in able and not config.joint:
+    if aspect.spatial and not config.joint and (gap is not None or aspect.name not in able):
         config = dataclasses.replace(config, joint=(aspect.name,))
         _tell(f"generator.joint=[{aspect.name}]: images are drawn together with it")
     if config.carries is None and len(schema) > 1:
-        wanted = tuple(a.name for a in able if a.name in (LABEL, aspect.name))
+        names = {LABEL, aspect.name} | (set() if gap is None else {gap.aspect})
+        wanted = tuple(a.name for a in able if a.name in names - set(config.joint))
         config = dataclasses.replace(config, carries=wanted)
     return config
 
@@ -371,14 +390,15 @@ def _report(
     size, counts = config.task.seen(table.shape), values.splits[0]["train_counts"]
     closed = config.scored_on == "held-back"
     own_test = "its own test part" if "test" in table.parts else "a fixed share held for testing"
-    name = Path(config.data).name
+    name, gap = Path(config.data).name, config.gap
+    words = "" if gap is None else gap.words(table.schema)
     setting = Setting(
         network=network_name(config),
         initialisation=f"weights {Path(config.task.weights).name}"
         if config.task.weights
         else "random initialisation",
         size=(size[1], size[2]),
-        data=name if closed else f"{name} ({own_test})",
+        data=(name if closed else f"{name} ({own_test})") + (f" with {words}" if words else ""),
         test_images=n_test,
         test_closed=closed,
         per_class=labelled if config.long_tail is None else max(counts),
@@ -396,6 +416,7 @@ def _report(
         "controls": controls,
         "per_class": assemble.per_class(values, classes),
         "long_tail": _tail(config, values, classes, decision.delta),
+        "gap": None if gap is None else gap_rows(values.arms, gap, words, len(rows.outside)),
         "grid": assemble.grid(values, labelled, chosen.get("ratio", config.ratio)),
         "tuning": assemble.tuning(values, config),
         "equivalent": assemble.equivalent(values, labelled),

@@ -5,17 +5,18 @@ The test rows are fixed for the whole study; everything else is drawn again for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augmint.core.errors import UsageError
-from augmint.core.streams import derive
+from augmint.core.streams import derive, permutation
 from augmint.data.check import grouping
 from augmint.data.splits import long_tailed, per_class, stratified
 from augmint.studies.arms import ScoredOn
+from augmint.studies.gap import Gap
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
@@ -33,6 +34,9 @@ HELD_BACK = 0.25
 MOST_HELD_BACK = 10_000
 """And how many images that is, at most."""
 
+SMALLEST_GAP = 20
+"""Images in a gap that score, and that are held back, at least."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,12 +48,17 @@ class Rows:
             score pilots: drawn from the pool, or kept back from training where there is no pool.
         pool: real images that the study pretends not to have (empty without `per_class`).
         test: the fixed images that score: the test set, or training images held back in its place.
+        alike: held-back images like those that score, where `held_out` is not: those in a gap. They
+            score pilots and stand beside minted images. Empty in a study without a gap.
+        outside: images of the test set outside a gap; empty without one.
     """
 
     train: IntArray
     held_out: IntArray
     pool: IntArray
     test: IntArray
+    alike: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    outside: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def save(self, path: Path) -> None:
         """Write all rows to one npz file."""
@@ -90,6 +99,7 @@ class SplitConfig:
         level: share of the labelled images that is trained on; smaller ones are subsets.
         validation: share of the labelled images taken out of training, to score in place of the
             test images; 0: none.
+        gap: a range that labelled images lack and that scores; None: none.
     """
 
     seed: int
@@ -102,6 +112,7 @@ class SplitConfig:
     long_tail: float | None = None
     level: float = 1.0
     validation: float = 0.0
+    gap: Gap | None = None
 
 
 def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
@@ -158,6 +169,10 @@ def _drawn(table: Table, config: SplitConfig) -> Rows:
         share = config.held_out_share
         rest, held = stratified(labels[allowed], share, seed, "study.held-out", groups)
         return Rows(allowed[rest], allowed[held], np.zeros(0, dtype=np.int64), test)
+    there = allowed[:0]
+    if config.gap is not None:
+        inside = config.gap.inside(table)
+        allowed, there = allowed[~inside[allowed]], allowed[inside[allowed]]
     train, pool = per_class(labels, allowed, config.per_class, seed, "study.train")
     if config.long_tail is not None:
         train = long_tailed(labels, train, config.long_tail, seed)
@@ -170,7 +185,37 @@ def _drawn(table: Table, config: SplitConfig) -> Rows:
         )
     share = min(0.5, HELD_OUT / len(pool))
     rest, held = stratified(labels[pool], share, seed, "study.held-out")
-    return Rows(train, pool[held], pool[rest], test)
+    found = Rows(train, pool[held], pool[rest], test)
+    if config.gap is None:
+        return found
+    return _around(found, config.gap, config.gap.inside(table), there, seed)
+
+
+def _around(
+    rows: Rows, gap: Gap, inside: np.ndarray[Any, np.dtype[np.bool_]], there: IntArray, seed: int
+) -> Rows:
+    """Return the rows of a study with a gap, given those of its images outside.
+
+    Of the images inside (`there`) some are labelled, the others are held back, half in the pool.
+    """
+    order = there[permutation(seed, "study.gap", len(there))]
+    kept, held = order[: gap.keep], order[gap.keep :]
+    scored = rows.test[inside[rows.test]]
+    if len(held) < SMALLEST_GAP or len(scored) < SMALLEST_GAP:
+        raise UsageError(
+            f"a gap has at least {SMALLEST_GAP} images that score, and as many held back",
+            f"{len(scored)} and {len(held)} from {gap.low:g} to {gap.high:g}",
+            "make the range wider, or gap.keep smaller",
+        )
+    half = len(held) // 2
+    return Rows(
+        np.sort(np.concatenate([rows.train, kept])),
+        rows.held_out,
+        np.sort(np.concatenate([rows.pool, held[half:]])),
+        scored,
+        np.sort(held[:half]),
+        rows.test[~inside[rows.test]],
+    )
 
 
 def labelled_per_class(rows: Rows, labels: IntArray) -> int:

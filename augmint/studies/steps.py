@@ -32,6 +32,7 @@ from augmint.minting.review import ByError, Review
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
 from augmint.studies.critics import save_players
+from augmint.studies.gap import Gap
 from augmint.studies.judging import Judge, claims_score, cross_fitted
 from augmint.studies.materials import (
     Store,
@@ -172,7 +173,8 @@ def arm(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     row, fill_up = ARMS[config.arm], config.training.long_tail
     sources = sources_of(row, store, ratio, fill_up)
     config = replace(config, training=_chosen(config.training, inputs))
-    value = _train_and_score(config, store.table, store.rows.test, sources, folder)
+    test, outside = store.rows.test, store.rows.outside
+    value = _train_and_score(config, store.table, test, sources, folder, outside)
     real = sum(len(s) for s in sources if s.origin == "real")
     even = row.balanced or (fill_up and row.material != "none")
     value["training"] = describe(sources, row, even)
@@ -189,7 +191,7 @@ def pilot(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
         place = folder / arm.name
         place.mkdir()
         sources = sources_of(arm, store, config.ratio)
-        held = store.rows.held_out
+        held = store.rows.alike if len(store.rows.alike) else store.rows.held_out
         one = replace(config, arm=arm.name)
         value[arm.name] = _train_and_score(one, store.table, held, sources, place)
     value["difference"] = value[NULL.name]["score"] - value[BASELINE.name]["score"]
@@ -294,6 +296,7 @@ class MintConfig:
         raw: also mint as many without curation.
         seed: of the draws.
         checkpoint: which weights mint, where the input "tuned" chose none.
+        gap: the range that images are asked for; None: the values of training images.
     """
 
     curation: CurationConfig
@@ -302,6 +305,7 @@ class MintConfig:
     raw: bool
     seed: int
     checkpoint: CheckpointRule = "last"
+    gap: Gap | None = None
 
 
 def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
@@ -317,6 +321,9 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
     device = config.training.device
     step, kids = checkpoint_of(rule, inputs["generator"], judge, real, config.seed, device)
     bundle = bundle_at(inputs["generator"], step)
+    if config.gap is not None:
+        asked = config.gap.requests(bundle.bank, bundle.schema, config.seed)
+        bundle = replace(bundle, bank=asked)
     sampler = bundle.sampler(device)
     schema = bundle.schema
     quotas = quotas_of(class_counts(rows, table.strata(), len(table.strata_names())), config)
@@ -455,23 +462,23 @@ def _cross_fitted(
     config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted
 ) -> tuple[Value, list[Value]]:
     """Judges trained on one half of the training images each; each judges the other half."""
-    tail = config.training.long_tail
+    tail, real = config.training.long_tail, "train, cross-fitted halves"
+    if tail:
+        real = "held out, classes as in the minted images"
+    elif len(rows.alike):
+        real = "held back, inside the gap"
 
     def judges() -> Iterator[Judge]:
         for i, (fit, held) in enumerate(folds(table.strata(), rows.train, 2, config.seed)):
             training = replace(config.training, seed=derive(config.seed, f"reporter.{i}"))
             scored = RealRows.of(table, held)
             # the halves have other shares of the classes than what was minted for rare ones
-            alike = _alike(table.strata(), rows.held_out, minted) if tail else held
+            alike = rows.alike if len(rows.alike) else held
+            if tail:
+                alike = _alike(table.strata(), rows.held_out, minted)
             yield Judge(_judge(training, table, fit), scored, RealRows.of(table, alike))
 
-    truth, found = cross_fitted(
-        judges(),
-        minted.images,
-        minted.values,
-        "held out, classes as in the minted images" if tail else "train, cross-fitted halves",
-        config.seed,
-    )
+    truth, found = cross_fitted(judges(), minted.images, minted.values, real, config.seed)
     # they have seen what the generator has seen, and recognise what it has learnt by heart
     told = "cross-fitted on halves of the generator's training images (an upper bound)"
     return {"judge": told, **truth}, found
@@ -546,7 +553,12 @@ def _train(
 
 
 def _train_and_score(
-    config: ArmConfig, table: Table, test: IntArray, sources: list[Source], folder: Path
+    config: ArmConfig,
+    table: Table,
+    test: IntArray,
+    sources: list[Source],
+    folder: Path,
+    outside: IntArray | None = None,
 ) -> Value:
     arm, training = ARMS[config.arm], config.training
     if not arm.classic:
@@ -554,7 +566,11 @@ def _train_and_score(
     start = time.perf_counter()
     trained = _train(training, table, sources, arm.stream)
     seconds = time.perf_counter() - start
-    scores = task_of(training.task).score(trained, RealRows.of(table, test))
+    task = task_of(training.task)
+    scores, beside = task.score(trained, RealRows.of(table, test)), {}
+    if outside is not None and len(outside):
+        others = task.score(trained, RealRows.of(table, outside))
+        beside["outside"] = float(others.per_image.mean())
     np.save(folder / "per_image.npy", scores.per_image)
     shown = training.task.steps * training.task.batch
     real = sum(len(s) for s in sources if s.origin == "real")
@@ -562,6 +578,7 @@ def _train_and_score(
     return {
         **{k: v for k, v in scores.plain().items() if k not in ("correct", "classes")},
         "score": float(scores.per_image.mean()),
+        **beside,
         "spread": float(scores.per_image.std()),
         "measure": to_plain(scores.measure),
         "n": len(scores.per_image),

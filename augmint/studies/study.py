@@ -18,6 +18,7 @@ from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import ASPECTS, CONDITIONING, TASKS
 from augmint.minting.curation import CurationConfig
 from augmint.studies.arms import ARMS, BALANCED, BASELINE, TREATMENT, ScoredOn
+from augmint.studies.gap import Gap
 from augmint.studies.tuning import CheckpointRule, TuningConfig
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
@@ -75,6 +76,8 @@ class StudyConfig:
         tuning: candidates of ratio, threshold and checkpoint, chosen on validation images.
         long_tail: labelled images of the first class over those of the last; the first has N,
             the others fall exponentially in the order of the classes. None: N of each.
+        gap: a range of a number that labelled images lack, that is minted and that scores (N a class
+            are labelled outside it); None: none.
         scored_on: "test", or "held-back": a fixed sample of the training images scores and the
             test set stays closed, for trying ideas.
         size: side (height, width) to which all images are resampled; None: as they are.
@@ -97,6 +100,7 @@ class StudyConfig:
     ratios: tuple[float, ...] = ()
     checkpoint: CheckpointRule = "last"
     long_tail: float | None = None
+    gap: Gap | None = None
     scored_on: ScoredOn = "test"
     size: tuple[int, int] | None = None
     drop_duplicates: bool = False
@@ -137,6 +141,8 @@ class StudyConfig:
                 raise UsageError(f"{name} lies between 0 and 1", value, f"--set {name}=0.25")
         if self.long_tail is not None:
             self._check_tail(self.long_tail)
+        if self.gap is not None:
+            self._check_gap()
         if self.delta is not None and self.delta <= 0:
             raise UsageError(
                 "the smallest effect of interest is above 0 points",
@@ -164,6 +170,24 @@ class StudyConfig:
                 list(self.arms),
                 f"add {BALANCED.name} to arms",
             )
+        self._check_one_level("in a long-tailed study minted images fill up the rare classes")
+
+    def _check_gap(self) -> None:
+        if self.per_class is None or self.long_tail is not None:
+            raise UsageError(
+                "a gap is in a number of labelled images, the same of each class",
+                "none" if self.per_class is None else "a long tail",
+                "pass per_class=100 (--per-class 100), and no long tail",
+            )
+        self._check_one_level("in a study with a gap images are minted for it alone")
+        if self.tuning.active:
+            raise UsageError(
+                "settings are tuned on labelled images, which lack the gap",
+                "tuning",
+                "--set tuning.thresholds=[] --set tuning.checkpoints=[]",
+            )
+
+    def _check_one_level(self, rule: str) -> None:
         for name, given in (
             ("levels", self.levels),
             ("ratios", self.ratios),
@@ -171,9 +195,7 @@ class StudyConfig:
         ):
             if given:
                 raise UsageError(
-                    "in a long-tailed study minted images fill up the rare classes, at one level",
-                    f"{name}={list(given)}",
-                    f"--set {name}=[]",
+                    f"{rule}, at one level", f"{name}={list(given)}", f"--set {name}=[]"
                 )
 
     def mint_count(self, labelled_per_class: int) -> int:
@@ -227,6 +249,14 @@ ASKED: dict[str, Any] = {"conditioning": "vac-var", "fake_aspects": "mixed"}
 LONG_TAIL: dict[str, Any] = {"levels": [], "ratios": [], "tuning": {"ratios": []}}
 """What a long tail changes in a preset, besides adding the arm that balances the classes."""
 
+GAP: dict[str, Any] = {
+    "levels": [],
+    "ratios": [],
+    "tuning": {"ratios": [], "thresholds": [], "checkpoints": []},
+    "generator": ASKED,
+}
+"""What a gap changes in a preset: its number is asked for."""
+
 
 @dataclass(frozen=True)
 class ProveOptions:
@@ -240,6 +270,7 @@ class ProveOptions:
     delta: float | None = None
     scored_on: str | None = None
     long_tail: float | None = None
+    gap: str | None = None
     model: str | None = None
     weights: str | None = None
     size: str | None = None
@@ -269,10 +300,12 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     from_file = {} if options.config is None else read_yaml(Path(options.config))
     asked = options.task or _setting(options, "task.kind")
     fields = merge(fields, _of_task(asked, from_file))
-    if _tailed(options, from_file):
+    if _asked_for("long_tail", options, from_file):
         arms = [a for a in fields.get("arms", _DEFAULT_ARMS) if a != BALANCED.name]
         fields = merge(fields, LONG_TAIL)
         fields["arms"] = [BASELINE.name, BALANCED.name, *(a for a in arms if a != BASELINE.name)]
+    if _asked_for("gap", options, from_file):
+        fields = merge(fields, GAP)
     fields = merge(fields, from_file)
     said: dict[str, Any] = {
         "per_class": options.per_class,
@@ -281,6 +314,7 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
         "delta": options.delta,
         "scored_on": options.scored_on,
         "long_tail": options.long_tail,
+        "gap": None if options.gap is None else to_plain(Gap.parse(options.gap)),
         "drop_duplicates": options.drop_duplicates or None,
         "size": parse_size(options.size),
         "task": {
@@ -325,12 +359,12 @@ def _of_task(name: str | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
     return own | {"generator": ASKED}
 
 
-def _tailed(options: ProveOptions, from_file: Mapping[str, Any]) -> bool:
-    """Whether a long tail is asked for, anywhere."""
-    said = _setting(options, "long_tail")
+def _asked_for(name: str, options: ProveOptions, from_file: Mapping[str, Any]) -> bool:
+    """Whether a field that is None by default is given, anywhere."""
+    said, option = _setting(options, name), getattr(options, name)
     if said is None:
-        return options.long_tail is not None or from_file.get("long_tail") is not None
-    return options.long_tail is not None or said not in ("null", "None", "none", "")
+        return option is not None or from_file.get(name) is not None
+    return option is not None or said not in ("null", "None", "none", "")
 
 
 def _setting(options: ProveOptions, name: str) -> str | None:

@@ -293,6 +293,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("controls", "Controls", ("controls",)),
     ("classes", "Per class", ("per_class",)),
     ("tail", "Rare classes", ("long_tail",)),
+    ("gap", "Inside and outside the gap", ("gap",)),
     ("grid", "Levels and ratios", ("grid",)),
     ("worth", "Worth in real images", ("equivalent",)),
     ("pictures", "Real and minted", ("@real", "@minted", "@progress")),
