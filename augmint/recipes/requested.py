@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class RequestedConfig:
         measurer: the network that reads landmarks off images; it trains on images that no
             generator sees.
         judge: the network that tells classes; None where no class is asked for.
+        steps: of every training; None: as each says.
         size: height and width that images are scaled to.
         draws: training images, of a built-in set that is drawn.
         measured_on: drawn images that train the measurer.
@@ -52,12 +53,18 @@ class RequestedConfig:
     pairs: Mapping[str, BidirectionalConfig] = field(default_factory=dict)
     measurer: TaskConfig = field(default_factory=TaskConfig)
     judge: TaskConfig | None = None
+    steps: int | None = None
     size: tuple[int, int] = (32, 32)
     draws: int = 20_000
     measured_on: int = 50_000
     test_share: float = 0.1
     targets: int = 40
     each: int = 80
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:  # a training refuses a number that is none
+            for training in (*self.gans.values(), *self.pairs.values()):
+                replace(training, steps=self.steps)
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,14 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         data = annotated(config, surroundings, self.kinds, 3)
         measuring = _Measuring.build(config, data, surroundings)
         seed, device = surroundings.seed, measuring.device
+        own = {} if config.steps is None else {"steps": config.steps}
         for name, gan in config.gans.items():
+            gan = replace(gan, **own)
             where = surroundings.out / "generators" / name
             run = GanTraining(gan, data.train, data.schema, seed, where, device)
             measuring.add(name, run.run())
         for name, pair in config.pairs.items():
+            pair = replace(pair, **own)
             where = surroundings.out / "generators" / name
             both = BidirectionalTraining(pair, data.train, data.schema, seed, where, device)
             measuring.add(name, both.run().gan)

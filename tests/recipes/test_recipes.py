@@ -168,3 +168,16 @@ def test_the_vac_recipe_follows_its_sheet() -> None:
 def test_the_first_rows_of_each_class() -> None:
     labels = np.array([2, 0, 2, 2, 0, 5])
     assert first_rows(labels, 2).tolist() == [1, 4, 0, 2, 5]
+
+
+def test_one_number_of_steps_for_all_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGMINT_QUIET", "1")
+    options = RecipeOptions(debug=True, variant="curve", settings=["steps=2"])
+    result = run_recipe("var-began-faces", tmp_path / "a", options)
+    assert result["images_shown"] == 4 * 2 * 16, "two of VAR and two of cBiGAN"
+    with pytest.raises(UsageError, match="steps must be at least 1"):
+        run_recipe(
+            "var-began-faces", tmp_path / "b", dataclasses.replace(options, settings=["steps=0"])
+        )
