@@ -203,6 +203,11 @@ class Aspect(ABC):
             "(--set 'policy.candidates=[none,shift,affine]')",
         )
 
+    @property
+    def words(self) -> str:
+        """The aspect's name and what it is, for people."""
+        return f"{self.name} ({self.kind})"
+
     def to_plain(self) -> dict[str, Any]:
         """Return the aspect as a mapping that `Schema.from_plain` reads back."""
         from augmint.core.config import to_plain

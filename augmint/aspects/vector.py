@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from augmint.aspects.base import Aspect, CoordinateMap
-from augmint.core.errors import DataError
+from augmint.core.errors import LISTED, DataError
 from augmint.core.registry import ASPECTS
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ class Vector(Aspect):
     @property
     def width(self) -> int:
         return len(self.components)
+
+    @property
+    def words(self) -> str:
+        more = f" and {self.width - LISTED} more" if self.width > LISTED else ""
+        return f"{self.name} ({self.kind} of {', '.join(self.components[:LISTED])}{more})"
 
     def storage(self, shape: Shape) -> tuple[tuple[int, ...], np.dtype[Any]]:
         import numpy as np

@@ -192,7 +192,7 @@ def check(
 
 
 def _recognised(table: Table) -> list[str]:
-    told = ", ".join(f"{a.name} ({a.kind})" for a in table.schema)
+    told = ", ".join(a.words for a in table.schema)
     layout = str(table.rules.get("layout", ""))
     return [*([layout] if layout else []), f"annotations: {told}", *table.rules.get("notes", ())]
 
