@@ -11,7 +11,7 @@ from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
 from augmint.recipes.latent_pairs import PairsConfig, PairsRecipe
-from augmint.tasks.base import TaskConfig
+from augmint.recipes.var_faces import measurer
 from augmint.training.config import GanConfig
 
 PAPER = "Bazrafkan, Javidnia and Corcoran 2018, Pattern Recognition Letters 116"
@@ -121,9 +121,3 @@ class BeganFacesLandmarks(PairsRecipe):
                 "keeps near [-1, 1]",
             ]
         return [*told, DEBUG] if debug else told
-
-
-def measurer(channels: int, steps: int) -> TaskConfig:
-    """Return the network that reads landmarks off images, independent of all generators."""
-    network = {"name": "small-cnn", "channels": channels, "dropout": 0.0}
-    return TaskConfig(kind="landmarks", network=network, steps=steps, batch=64)

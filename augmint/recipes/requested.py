@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
 from augmint.core.registry import CONDITIONING
 from augmint.core.streams import derive, permutation
@@ -62,9 +63,8 @@ class RequestedConfig:
     each: int = 80
 
     def __post_init__(self) -> None:
-        if self.steps is not None:  # a training refuses a number that is none
-            for training in (*self.gans.values(), *self.pairs.values()):
-                replace(training, steps=self.steps)
+        if self.steps is not None and self.steps < 1:
+            raise UsageError("steps must be at least 1", self.steps, "--set steps=20000")
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,13 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         data = annotated(config, surroundings, self.kinds, 3)
         measuring = _Measuring.build(config, data, surroundings)
         seed, device = surroundings.seed, measuring.device
-        own = {} if config.steps is None else {"steps": config.steps}
         for name, gan in config.gans.items():
-            gan = replace(gan, **own)
+            gan = replace(gan, steps=config.steps or gan.steps)
             where = surroundings.out / "generators" / name
             run = GanTraining(gan, data.train, data.schema, seed, where, device)
             measuring.add(name, run.run())
         for name, pair in config.pairs.items():
-            pair = replace(pair, **own)
+            pair = replace(pair, steps=config.steps or pair.steps)
             where = surroundings.out / "generators" / name
             both = BidirectionalTraining(pair, data.train, data.schema, seed, where, device)
             measuring.add(name, both.run().gan)

@@ -52,7 +52,7 @@ class VacVarFaces(RequestedRecipe):
         if debug:
             judge = TaskConfig(network={"name": "small-cnn", "channels": 8}, steps=8)
             return replace(debug_config(gans=gans), judge=judge)
-        return RequestedConfig(gans, {}, measurer(), TaskConfig(steps=4000), (48, 48))
+        return RequestedConfig(gans, {}, measurer(), TaskConfig(steps=4000), size=(48, 48))
 
     def deviations(self, variant: str, debug: bool = False) -> Sequence[str]:
         """Return where the configuration leaves its sources."""
