@@ -165,6 +165,21 @@ def fake_report(hostile: str = "") -> dict[str, Any]:
                 for against in ("classic", "balanced")
             ],
         },
+        "gap": {
+            "text": "the labelled images lack pose.yaw from 20 to 45 degrees" + hostile,
+            "rows": [
+                {"arm": "classic" + hostile, "inside": 58.21, "outside": 87.43},
+                {
+                    "arm": "minted" + hostile,
+                    "inside": 61.37,
+                    "outside": 86.92,
+                    "difference": -0.51,
+                    "low": -1.24,
+                    "high": 0.22,
+                    "primary": True,
+                },
+            ],
+        },
         "grid": [
             {
                 "per_class": n,
