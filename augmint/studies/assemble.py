@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from augmint.studies.study import StudyConfig
 
 NOT_SECONDARY = frozenset(
-    ["score", "spread", "n", "views", "images_shown", "seconds", "parameters", "real_per_class"]
+    (
+        "score",
+        "outside",
+        "spread",
+        "n",
+        "views",
+        "images_shown",
+        "seconds",
+        "parameters",
+        "real_per_class",
+    )
 )
 """Numbers of an arm's value that are no score, or the one that decides."""
 

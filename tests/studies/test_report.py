@@ -247,6 +247,13 @@ def test_recipe_page(tmp_path: Path) -> None:
     parse(render_recipe({}, {}))
 
 
+def test_what_minted_images_claim_is_written_as_a_number() -> None:
+    report = {**fake_report(), "claims": {"aspect": "landmarks", "recognised": False}}
+    found = parse(render(report, fake_pictures()))
+    assert any("against their landmarks" in text for text in found.text)
+    assert not any("<data" in text for text in found.text)
+
+
 def test_number_forms() -> None:
     assert decimals(1234567, None) == "1\u202f234\u202f567"
     assert decimals(-0.0001, 2) == "−1.00e−04"

@@ -72,11 +72,17 @@ def number(value: Any, places: int | None = None) -> str:
 
 
 def signed(value: Any, places: int = 2) -> str:
-    """Write a difference with its sign, as `+1.20` or `−0.35`."""
+    """Write a difference with its sign, as `+1.20` or `−0.35`; what rounds to nothing is `0.00`.
+
+    Example:
+        >>> str(signed(0.0013)), str(signed(-1.5))
+        ('<data value="0.0013">0.00</data>', '<data value="-1.5">−1.50</data>')
+    """
     if not is_number(value):
         return MISSING
-    text = decimals(float(value), places)
-    return _data(value, text if text.startswith("−") else f"+{text}" if value > 0 else text)
+    shown = round(float(value), places)
+    text = decimals(shown, places)
+    return _data(value, f"+{text}" if shown > 0 else text)
 
 
 def count(value: Any) -> str:

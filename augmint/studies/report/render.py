@@ -395,6 +395,8 @@ def _worth_text(report: Report) -> str | None:
 
 
 def _labels_text(report: Report) -> str | None:
+    from markupsafe import Markup
+
     from augmint.studies.report.formats import percent
 
     rows = report.get("label_truth") or []
@@ -404,7 +406,8 @@ def _labels_text(report: Report) -> str | None:
         return percent(rows[0].get("value")) + " of minted images carry their label"
     aspect = _as_mapping(report.get("claims")).get("aspect")
     share = percent(rows[0].get("value"))
-    return f"{report.get('metric')} of minted images against their {aspect}: {share}"
+    told = Markup("{} of minted images against their {}: {}")
+    return told.format(report.get("metric"), aspect, share)
 
 
 def _recognised(report: Report) -> bool:
