@@ -50,7 +50,7 @@ from augmint.training.checkpointer import Checkpointer
 from augmint.training.config import GanConfig
 from augmint.training.game import build_generator, call, choose, frozen
 from augmint.training.gan import TrainedGan
-from augmint.training.guard import Guard, batch_diversity
+from augmint.training.guard import Guard, GuardRules, batch_diversity
 from augmint.training.loop import LoopResult, run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.recorder import Recorder
@@ -266,6 +266,7 @@ class BidirectionalTraining:
         seed: of everything random.
         folder: for checkpoints; None keeps none.
         device: "auto", "cpu" or "cuda".
+        rules: of the guard; None: its defaults.
 
     Raises:
         IncompatibleError: if the schema has neither vector nor landmarks.
@@ -280,6 +281,7 @@ class BidirectionalTraining:
         seed: int,
         folder: Path | None = None,
         device: str = "cpu",
+        rules: GuardRules | None = None,
     ) -> None:
         self.config, self.data, self.seed, self.folder = config, data, seed, folder
         gan = config.gan()
@@ -311,6 +313,7 @@ class BidirectionalTraining:
         self.guard = Guard(
             kept,
             [g.optimiser for g in self.groups.values()],
+            rules,
             diversity=lambda: batch_diversity(self._fixed_images()),
             real_diversity=batch_diversity(to_float(torch.from_numpy(data.images[rows]))),
         )

@@ -13,6 +13,7 @@ from augmint.core.errors import DataError, UsageError
 from augmint.core.registry import DATASETS
 from augmint.core.streams import derive
 from augmint.training.batches import TrainingImages
+from augmint.training.guard import GuardRules
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 MEASURER_SHARE = 0.25
 """Of the training images of a set that is not drawn: they train the measurer and no generator."""
+
+
+LONG_ALIKE = 4000
+"""Steps for which images of these recipes' generators may be alike, at least."""
+
+
+def patient(steps: int) -> GuardRules:
+    """Return rules for critics of images in long trainings: images are alike for longer with them.
+
+    A BEGAN at the papers' rates gives one grey face for some thousand steps.
+    """
+    return GuardRules(warm_up=max(LONG_ALIKE, steps // 3))
 
 
 class Sizes(Protocol):

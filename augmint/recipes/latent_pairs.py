@@ -14,7 +14,7 @@ from augmint.core.streams import derive
 from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
-from augmint.recipes.annotated import annotated
+from augmint.recipes.annotated import annotated, patient
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
@@ -178,13 +178,10 @@ def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: s
 def generator(bench: Bench, folder: str, config: GanConfig) -> TrainedGan:
     """Return a generator of the training images, trained in a folder of the run, or read from it."""
     from augmint.training.gan import GanTraining, TrainingImages
-    from augmint.training.guard import GuardRules
 
     train, aspect = bench.material.train, bench.material.aspect
     data = TrainingImages(train.images, {aspect.name: train.values}, np.arange(len(train.images)))
-    # an auto-encoder critic lets images be alike for longer than others do
-    rules = GuardRules(warm_up=max(1000, config.steps // 3))
-    where = bench.out / folder
+    rules, where = patient(config.steps), bench.out / folder
     return GanTraining(
         config, data, Schema((aspect,)), bench.seed, where, bench.device, rules
     ).run()

@@ -13,7 +13,7 @@ from augmint.core.machine import resolve_device
 from augmint.core.registry import CONDITIONING
 from augmint.core.streams import derive, permutation
 from augmint.latent.bidirectional import BidirectionalConfig
-from augmint.recipes.annotated import Annotated, annotated
+from augmint.recipes.annotated import Annotated, annotated, patient
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.recipes.latent_pairs import Part, network
 from augmint.tasks.base import TaskConfig
@@ -87,12 +87,14 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         for name, gan in config.gans.items():
             gan = replace(gan, steps=config.steps or gan.steps)
             where = surroundings.out / "generators" / name
-            run = GanTraining(gan, data.train, data.schema, seed, where, device)
+            rules = patient(gan.steps)
+            run = GanTraining(gan, data.train, data.schema, seed, where, device, rules)
             measuring.add(name, run.run())
         for name, pair in config.pairs.items():
             pair = replace(pair, steps=config.steps or pair.steps)
             where = surroundings.out / "generators" / name
-            both = BidirectionalTraining(pair, data.train, data.schema, seed, where, device)
+            rules = patient(pair.steps)
+            both = BidirectionalTraining(pair, data.train, data.schema, seed, where, device, rules)
             measuring.add(name, both.run().gan)
         return measuring.outcome()
 

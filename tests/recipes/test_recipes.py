@@ -181,3 +181,23 @@ def test_one_number_of_steps_for_all_trainings(
         run_recipe(
             "var-began-faces", tmp_path / "b", dataclasses.replace(options, settings=["steps=0"])
         )
+
+
+@pytest.mark.parametrize("name", ["var-began-faces", "cbigan-faces", "began-faces-landmarks"])
+def test_slow_critics_are_given_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the papers' rates a BEGAN gives images that are alike for longer than the guard allows."""
+    from augmint.training.guard import Guard
+
+    monkeypatch.setenv("AUGMINT_QUIET", "1")
+    found, built = [], Guard.__init__
+
+    def noted(self: Guard, parts: Any, optimisers: Any, rules: Any = None, **more: Any) -> None:
+        built(self, parts, optimisers, rules, **more)
+        found.append(self.rules.warm_up)
+
+    monkeypatch.setattr(Guard, "__init__", noted)
+    run_recipe(name, tmp_path / "a", RecipeOptions(debug=True))
+    assert found
+    assert min(found) >= 4000
