@@ -29,9 +29,9 @@ LONG_ALIKE = 4000
 
 
 def patient(steps: int) -> GuardRules:
-    """Return rules for critics of images in long trainings: images are alike for longer with them.
+    """Return rules of the guard for slow trainings: strikes count from later on.
 
-    A BEGAN at the papers' rates gives one grey face for some thousand steps.
+    A BEGAN at the papers' rates gives one grey face for some thousand steps before it draws.
     """
     return GuardRules(warm_up=max(LONG_ALIKE, steps // 3))
 

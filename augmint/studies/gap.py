@@ -85,7 +85,8 @@ class Gap:
         """Return the vector of a schema that the gap is in.
 
         Raises:
-            UsageError: if there is none of that name, or no such component.
+            UsageError: if there is none of that name, no such component, or the range leaves its
+                bounds.
         """
         vectors: dict[str, Any] = {a.name: a for a in schema.of_kind("vector")}
         if self.aspect not in vectors:
@@ -101,15 +102,23 @@ class Gap:
                 self.component or "none",
                 nearest(self.component, found.components),
             )
+        place = self._place(found)
+        if found.low is not None and found.high is not None:
+            low, high = found.low[place], found.high[place]
+            if self.low < low or self.high > high:
+                raise UsageError(
+                    f"a gap lies within the bounds of {found.name}, {low:g} to {high:g}",
+                    f"{self.low:g}..{self.high:g}",
+                    f"reach from {max(self.low, low):g} to {min(self.high, high):g} at most",
+                )
         return found
 
-    def _place(self, schema: Schema) -> int:
-        found = self.vector(schema)
-        return found.components.index(self.component) if self.component else 0
+    def _place(self, vector: Vector) -> int:
+        return vector.components.index(self.component) if self.component else 0
 
     def inside(self, table: Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which images of a table lie in the range, `(N,)`."""
-        numbers = np.asarray(table.values[self.aspect])[:, self._place(table.schema)]
+        numbers = np.asarray(table.values[self.aspect])[:, self._place(self.vector(table.schema))]
         return np.asarray((numbers >= self.low) & (numbers <= self.high))
 
     def requests(
@@ -118,13 +127,13 @@ class Gap:
         """Return training values with the gap's number drawn uniformly from its range."""
         asked = np.array(bank[self.aspect])
         drawn = stream(seed, "gap.requests", 0, len(asked)).uniform(1)[:, 0].numpy()
-        asked[:, self._place(schema)] = self.low + (self.high - self.low) * drawn
+        asked[:, self._place(self.vector(schema))] = self.low + (self.high - self.low) * drawn
         return {**bank, self.aspect: asked}
 
     def words(self, schema: Schema) -> str:
         """Return what the range is, in words ("pose.yaw from 20 to 45 degrees")."""
         found = self.vector(schema)
-        unit = found.units[self._place(schema)] if found.units else ""
+        unit = found.units[self._place(found)] if found.units else ""
         name = ".".join(w for w in (self.aspect, self.component) if w)
         return f"{name} from {self.low:g} to {self.high:g} {unit}".strip()
 

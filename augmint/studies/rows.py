@@ -169,10 +169,14 @@ def _drawn(table: Table, config: SplitConfig) -> Rows:
         share = config.held_out_share
         rest, held = stratified(labels[allowed], share, seed, "study.held-out", groups)
         return Rows(allowed[rest], allowed[held], np.zeros(0, dtype=np.int64), test)
-    there = allowed[:0]
-    if config.gap is not None:
-        inside = config.gap.inside(table)
-        allowed, there = allowed[~inside[allowed]], allowed[inside[allowed]]
+    inside = np.zeros(len(table), bool) if config.gap is None else config.gap.inside(table)
+    there, allowed = allowed[inside[allowed]], allowed[~inside[allowed]]
+    if lost := np.setdiff1d(labels[there], labels[allowed]).tolist():
+        raise UsageError(
+            "a gap leaves images of every class outside it",
+            f"none of {', '.join(str(table.strata_names()[c]) for c in lost[:4])}",
+            "make the range narrower",
+        )
     train, pool = per_class(labels, allowed, config.per_class, seed, "study.train")
     if config.long_tail is not None:
         train = long_tailed(labels, train, config.long_tail, seed)
@@ -188,7 +192,7 @@ def _drawn(table: Table, config: SplitConfig) -> Rows:
     found = Rows(train, pool[held], pool[rest], test)
     if config.gap is None:
         return found
-    return _around(found, config.gap, config.gap.inside(table), there, seed)
+    return _around(found, config.gap, inside, there, seed)
 
 
 def _around(
@@ -200,12 +204,18 @@ def _around(
     """
     order = there[permutation(seed, "study.gap", len(there))]
     kept, held = order[: gap.keep], order[gap.keep :]
-    scored = rows.test[inside[rows.test]]
+    scored, outside = rows.test[inside[rows.test]], rows.test[~inside[rows.test]]
     if len(held) < SMALLEST_GAP or len(scored) < SMALLEST_GAP:
         raise UsageError(
             f"a gap has at least {SMALLEST_GAP} images that score, and as many held back",
             f"{len(scored)} and {len(held)} from {gap.low:g} to {gap.high:g}",
             "make the range wider, or gap.keep smaller",
+        )
+    if not len(outside):
+        raise UsageError(
+            "a gap leaves test images outside it, which stand beside those that score",
+            f"none outside {gap.low:g} to {gap.high:g}",
+            "make the range narrower",
         )
     half = len(held) // 2
     return Rows(
@@ -214,7 +224,7 @@ def _around(
         np.sort(np.concatenate([rows.pool, held[half:]])),
         scored,
         np.sort(held[:half]),
-        rows.test[~inside[rows.test]],
+        outside,
     )
 
 

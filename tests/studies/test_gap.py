@@ -18,7 +18,7 @@ from augmint.minting.review import ByError
 from augmint.studies.gap import Gap, gap_rows
 from augmint.studies.materials import load_minted
 from augmint.studies.pipeline import _validate, fitted_to
-from augmint.studies.rows import Rows, SplitConfig, draw
+from augmint.studies.rows import Rows, SplitConfig, _around, draw
 from augmint.studies.stages import read_result
 from augmint.studies.study import ProveOptions, resolve
 
@@ -68,6 +68,15 @@ def test_a_gap_without_images_is_refused(faces: Table) -> None:
         rows_of(faces, 0, Gap("pose", 15.0, 45.0, "yaw", keep=10_000))
 
 
+def test_a_gap_leaves_images_of_every_class_and_of_the_test_set(faces: Table) -> None:
+    with pytest.raises(UsageError, match="every class outside it; got none of neutral, happy"):
+        rows_of(faces, 0, Gap("pose", -45.0, 45.0, "yaw"))
+    rows = rows_of(faces, 0)
+    inside = np.ones(len(faces), bool)
+    with pytest.raises(UsageError, match="test images outside"):
+        _around(rows, GAP, inside, rows.pool, 0)
+
+
 def test_requests_fill_the_range_and_leave_the_rest(faces: Table) -> None:
     bank = {n: np.asarray(faces.values[n]) for n in ("label", "pose")}
     asked = GAP.requests(bank, faces.schema, 3)
@@ -102,6 +111,7 @@ def test_a_gap_is_in_a_number_that_the_set_has(faces: Table) -> None:
         (Gap("age", 1.0, 2.0), "vectors here: pose"),
         (Gap("pose", 1.0, 2.0), "none"),
         (Gap("pose", 1.0, 2.0, "jaw"), "did you mean .yaw"),
+        (Gap("pose", 20.0, 90.0, "yaw"), "bounds of pose, -45 to 45.*reach from 20 to 45"),
     ):
         with pytest.raises(UsageError, match=rule):
             gap.words(faces.schema)
