@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from tiny_annotated import TINY, lenient
 
 import augmint
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.data.ingest import ingest
 from augmint.data.table import Table
-from augmint.minting.review import ByError
 from augmint.studies.gap import Gap, gap_rows
 from augmint.studies.materials import load_minted
 from augmint.studies.pipeline import _validate, fitted_to
@@ -166,27 +166,15 @@ def test_what_a_report_says_of_both_sides() -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("gap") / "study"
     settings = {
+        **TINY,
         "task.kind": "landmarks",
         "task.network": {"name": "small-cnn", "channels": 8},
-        "task.steps": 6,
-        "task.batch": 16,
-        "generator.steps": 4,
-        "generator.batch": 8,
-        "generator.latent_dim": 8,
-        "generator.generator": {"name": "dcgan-generator", "channels": 4},
-        "generator.critic": {"name": "dcgan-critic", "channels": 4},
-        "generator.auxiliary_augment": None,
-        "policy.candidates": ["none"],
-        "minted_per_class": 10,
-        "curation.max_draws": 2,
-        "curation.duplicate_distance": 0.0,
+        "size": None,
         "gap": {"aspect": "pose", "component": "yaw", "low": 15, "high": 45},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUGMINT_QUIET", "1")
-        patch.setattr(
-            "augmint.studies.steps.bounded", lambda j, _, __: ByError(j, j.aspect.name, 1e9)
-        )
+        lenient(patch)
         data = "{name: toy-faces, images: 300}"
         report = augmint.prove(data, folder, per_class=8, seeds=2, workers=1, settings=settings)
         return folder, report
