@@ -70,7 +70,10 @@ class Auxiliary(ABC):
 
     def check(self, owner: str, aspects: Collection[Aspect], shape: Shape) -> None:
         """Raise `IncompatibleError` if it cannot learn the aspects of images of `shape`."""
-        self.architecture(owner).check_shape(shape)
+        architecture = self.architecture(owner)
+        architecture.check_shape(shape)
+        for aspect in aspects:
+            architecture.check_kind(f"{self.network} of {owner}", aspect.name, aspect.kind)
 
     def architecture(self, owner: str) -> ClassifierArchitecture | MapperArchitecture:
         """Return what its network is built from.

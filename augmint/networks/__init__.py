@@ -6,7 +6,7 @@ which predicts numbers too, `MapperArchitecture`, which answers with maps).
 
 Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `vac` (the MNIST, CIFAR-10 and binary
 networks of VAC+GAN), `mlp` (the first conditional GAN's dense and maxout layers), `classifiers`
-(small-cnn, fer-simple, fer-surreal), `regressors` (var-regressor), `unet` and `segnet` (segnet,
+(small-cnn, fer-simple, fer-surreal), `regressors` (var-regressor, integral-regressor), `unet` and `segnet` (segnet,
 segnet-basic), the mappers, `biggan` (its generator; the critic is resnet-critic's plan
 "biggan"), `flow` (flow-unet) and `vae`, which learn without a critic. Shared parts: `blocks`
 (upsampling, normalisation, initialisation), `stochastic` (noise, minibatch discrimination and

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from augmint.core.errors import UsageError
+from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.types import OutputKind
 
 if TYPE_CHECKING:
@@ -37,10 +37,21 @@ class Architecture(ABC):
     """What a critic gives; meaningless for other roles."""
     condition_modes: ClassVar[frozenset[str]] = frozenset()
     """How a network takes a separate condition vector ("modulation", "conditional-norm" …)."""
+    kinds: ClassVar[frozenset[str] | None] = None
+    """Kinds of aspect that it can read off images; None: all that its role can."""
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
         """Raise `UsageError`, with the nearest sizes that fit, if images of `shape` are out of reach."""
+
+    def check_kind(self, name: str, aspect: str, kind: str) -> None:
+        """Raise `IncompatibleError` if it reads no aspects of a kind; `name` is the architecture's."""
+        if self.kinds is not None and kind not in self.kinds:
+            raise IncompatibleError(
+                f"{name} reads {' and '.join(sorted(self.kinds))} off images",
+                f"{aspect}, a {kind}",
+                "choose small-cnn or var-regressor",
+            )
 
 
 @dataclass(frozen=True)

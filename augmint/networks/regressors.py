@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
@@ -13,9 +14,10 @@ from augmint.networks.base import ClassifierArchitecture
 from augmint.networks.blocks import channels_last, initialise_glorot
 from augmint.networks.classifiers import Classifier
 from augmint.networks.sizes import check_size
+from augmint.networks.unet import UNet, UNetwork
 
 if TYPE_CHECKING:
-    from augmint.core.types import Shape
+    from augmint.core.types import Features, FloatImages, Shape
 
 
 @ARCHITECTURES.register("var-regressor")
@@ -73,3 +75,79 @@ class VarRegressor(ClassifierArchitecture):
         network = Classifier(nn.Sequential(*layers), head)
         initialise_glorot(network)
         return channels_last(network)
+
+
+class IntegralNetwork(nn.Module):
+    """Maps of where each point may lie, and the mean place of each.
+
+    Args:
+        mapper: images to one map a point, `(N, K, H, W)`.
+        shape: of the images.
+    """
+
+    across: Tensor
+    down: Tensor
+
+    def __init__(self, mapper: UNetwork, shape: Shape) -> None:
+        super().__init__()
+        self.mapper = mapper
+        for name, side in (("down", shape[1]), ("across", shape[2])):
+            centres = (2.0 * torch.arange(side) + 1.0) / side - 1.0
+            self.register_buffer(name, centres, persistent=False)
+
+    def features(self, images: FloatImages) -> Features:
+        """Return `(N, F)`: the maps at the bottom, averaged over their pixels."""
+        return self.mapper.features(images)
+
+    def forward(self, images: FloatImages) -> Features:
+        maps = self.mapper(images).float()  # bf16 has no thousandth of a frame
+        shares = maps.flatten(2).softmax(2).view_as(maps)
+        x = (shares.sum(2) * self.across).sum(2)
+        y = (shares.sum(3) * self.down).sum(2)
+        return torch.stack((x, y), 2).flatten(1)
+
+
+@ARCHITECTURES.register("integral-regressor")
+@dataclass(frozen=True)
+class IntegralRegressor(ClassifierArchitecture):
+    """A U-Net's map for each point, read by its mean place: integral regression, or soft-argmax.
+
+    With S_k the map of point k and c the centres of pixels, in [-1, 1] over the frame,
+
+        p_k = Σ_c c · exp(S_k(c)) / Σ_c exp(S_k(c))
+
+    (Sun, Xiao, Wei, Liang and Wei 2018, arXiv 1711.08229, equation 2; the maps have the size of
+    the image here and learn from the points alone). A point is where something looks like it, not
+    a number remembered for a whole image, which fewer images teach, and which is finer than a
+    pixel. It lies within the frame, half a pixel off its edge at most; for landmarks alone. The
+    U-Net is `unet` without normalisation, and takes its sizes. He initialisation, channels_last.
+
+    Args:
+        channels: width of the U-Net's first level.
+        depth: how often its sides are halved, 1 to 6.
+    """
+
+    channels: int = 16
+    depth: int = 3
+    bounded: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str]] = frozenset({"landmarks"})
+    channels_last: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._mapper()
+
+    def check_shape(self, shape: Shape) -> None:
+        self._mapper().check_shape(shape)
+
+    def build(self, shape: Shape, outputs: int) -> nn.Module:
+        if outputs < 2 or outputs % 2:
+            raise UsageError(
+                "integral-regressor gives x and y of each point", f"{outputs} numbers", "use 2 K"
+            )
+        mapper = self._mapper().build(shape, outputs // 2)
+        # what is added to a whole map moves no mean
+        mapper.head.register_parameter("bias", None)
+        return IntegralNetwork(mapper, shape)
+
+    def _mapper(self) -> UNet:
+        return UNet(self.channels, self.depth, normalisation=False)

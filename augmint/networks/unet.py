@@ -105,7 +105,7 @@ class UNet(MapperArchitecture):
         rule = f"a U-Net of depth {self.depth} takes sizes from {smallest} to 512 px"
         check_size(shape, rule, smallest=smallest, largest=512)
 
-    def build(self, shape: Shape, outputs: int) -> nn.Module:
+    def build(self, shape: Shape, outputs: int) -> UNetwork:
         self.check_shape(shape)
         widths = [self.channels * 2**level for level in range(self.depth + 1)]
         down, up, joined = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()

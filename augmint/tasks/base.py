@@ -342,6 +342,7 @@ class Task(ABC):
                 config.precision,
                 "set task.precision=fp32 (--set task.precision=fp32)",
             )
+        architecture.check_kind(str(config.network), aspect.name, aspect.kind)
         if getattr(architecture, "bounded", False) and not aspect.bounded:
             raise IncompatibleError(
                 f"{config.network} answers within [-1, 1]",

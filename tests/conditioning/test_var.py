@@ -264,6 +264,8 @@ def test_what_does_not_fit_is_refused() -> None:
         Var(network="var-regressor").check(context(AGE))
     with pytest.raises(IncompatibleError, match="logits"):
         Vac(network="var-regressor").check(context(LABEL))
+    with pytest.raises(IncompatibleError, match="reads landmarks off images; got pose, a vector"):
+        Var(network="integral-regressor").check(context(POSE))
     with pytest.raises(IncompatibleError, match="is a regressor"):
         Var(network="unet").check(context(POSE))
     with pytest.raises(IncompatibleError, match="is a segmenter"):

@@ -46,7 +46,7 @@ SPECS: list[dict[str, Any]] = [
     {"name": "var-regressor", "released": True, "bounded": False},
 ]
 SHAPES = [(1, 8, 8), (2, 16, 24), (3, 28, 28), (4, 32, 32), (1, 48, 48)]
-LATENT, OUTPUTS = 12, 5
+LATENT, OUTPUTS = 12, 6
 
 
 def narrow(spec: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
                 "unet",
                 "segnet",
                 "var-reg",
+                "integral",
             )
         )
         else spec

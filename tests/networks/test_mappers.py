@@ -1,4 +1,4 @@
-"""U-Net, SegNet, SegNet-basic and the VAR regressor: sizes as published, maps where they belong."""
+"""U-Net, SegNet, SegNet-basic and regressors: sizes as published, maps and points where they belong."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from augmint.core import streams
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
-from augmint.networks.regressors import VarRegressor
+from augmint.networks.regressors import IntegralNetwork, IntegralRegressor, VarRegressor
 from augmint.networks.segnet import SegNet, SegNetBasic
-from augmint.networks.unet import UNet
+from augmint.networks.unet import UNet, UNetwork
 
 
 def count(network: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = ()) -> int:
@@ -104,10 +105,58 @@ def test_var_regressor_is_table_1() -> None:
     assert [m.p for m in released.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
 
 
+class Given(UNetwork):
+    """Says the maps that it is shown."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+def test_integral_regressors_read_the_mean_place_of_each_map() -> None:
+    height, width = 9, 14
+    reader = IntegralNetwork(Given(), (3, height, width))
+    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    wanted = torch.tensor([[[4.2, 3.7], [9.6, 5.1]], [[7.0, 4.5], [6.3, 4.9]]])  # x, y in pixels
+    # the exponential of a parabola is a Gaussian, whose mean is its centre, up to the frame
+    far = (x - wanted[..., 0, None, None]) ** 2 + (y[:, None] - wanted[..., 1, None, None]) ** 2
+    read = reader(-0.5 * far).unflatten(1, (-1, 2))
+    pixels = (read + 1.0) / 2.0 * torch.tensor([width, height])
+    torch.testing.assert_close(pixels, wanted, atol=0.01, rtol=0)
+    # one pixel that stands out is the point, at its centre; a map that says nothing, the middle
+    sharp = torch.zeros(1, 2, height, width)
+    sharp[0, 0, 2, 11] = 1000.0
+    centre = [2 * 11.5 / width - 1, 2 * 2.5 / height - 1, 0.0, 0.0]
+    torch.testing.assert_close(reader(sharp), torch.tensor([centre]), atol=1e-6, rtol=0)
+
+
+def test_integral_regressors_move_with_what_they_see() -> None:
+    with streams.scope(0, "build"):
+        network = IntegralRegressor(channels=4, depth=1).build((3, 32, 32), 6)
+    image = torch.full((1, 3, 32, 32), -1.0)
+    image[:, :, 12:17, 10:14] = 1.0
+    # maps that peak far above the rest, so that what the frame's edges add does not count
+    maps = network.mapper(image).detach()
+    network.mapper.head.weight.data *= 1000.0 / float(maps.max() - maps.min())
+    before, after = (network(i).view(3, 2) for i in (image, image.roll((4, 6), (2, 3))))
+    inside = (before.abs() < 0.6).all(1)
+    moved = torch.tensor([2 * 6 / 32, 2 * 4 / 32]).expand(3, 2)
+    assert inside.any()
+    torch.testing.assert_close((after - before)[inside], moved[inside], atol=1e-3, rtol=0)
+
+
+def test_an_integral_regressor_gives_x_and_y() -> None:
+    with pytest.raises(UsageError, match="x and y of each point; got 5 numbers"):
+        IntegralRegressor().build((3, 32, 32), 5)
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         {"name": "unet", "depth": 7},
+        {"name": "integral-regressor", "depth": 0},
         {"name": "unet", "channels": 0},
         {"name": "segnet", "channels": 0},
         {"name": "var-regressor", "hidden": 0},

@@ -250,6 +250,13 @@ def test_bounded_networks_are_for_bounded_aspects() -> None:
             train(name, network="var-regressor")
 
 
+def test_networks_that_read_points_read_nothing_else() -> None:
+    with pytest.raises(IncompatibleError, match="reads landmarks off images; got .* a vector"):
+        train("regression", network="integral-regressor")
+    with pytest.raises(IncompatibleError, match="reads landmarks"):
+        train("classification", network="integral-regressor")
+
+
 MIRRORING: list[Any] = [
     "flip",
     "flip-affine",
