@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
 from augmint.networks.base import ClassifierArchitecture
-from augmint.networks.blocks import channels_last, initialise_glorot
+from augmint.networks.blocks import channels_last, initialise_glorot, initialise_he
 from augmint.networks.classifiers import Classifier
 from augmint.networks.sizes import check_size
 from augmint.networks.unet import UNet, UNetwork
@@ -81,26 +81,29 @@ class IntegralNetwork(nn.Module):
     """Maps of where each point may lie, and the mean place of each.
 
     Args:
-        mapper: images to one map a point, `(N, K, H, W)`.
+        stem: images to what the mapper sees, its sides those of the images over `cell`.
+        mapper: to one map a point, `(N, K, H // cell, W // cell)`.
         shape: of the images.
+        cell: side of what one cell of the maps covers, in pixels.
     """
 
     across: Tensor
     down: Tensor
 
-    def __init__(self, mapper: UNetwork, shape: Shape) -> None:
+    def __init__(self, stem: nn.Module, mapper: UNetwork, shape: Shape, cell: int = 1) -> None:
         super().__init__()
+        self.stem = stem
         self.mapper = mapper
         for name, side in (("down", shape[1]), ("across", shape[2])):
-            centres = (2.0 * torch.arange(side) + 1.0) / side - 1.0
+            centres = (torch.arange(side // cell) + 0.5) * (2.0 * cell / side) - 1.0
             self.register_buffer(name, centres, persistent=False)
 
     def features(self, images: FloatImages) -> Features:
         """Return `(N, F)`: the maps at the bottom, averaged over their pixels."""
-        return self.mapper.features(images)
+        return self.mapper.features(self.stem(images))
 
     def forward(self, images: FloatImages) -> Features:
-        maps = self.mapper(images).float()  # bf16 has no thousandth of a frame
+        maps = self.mapper(self.stem(images)).float()  # bf16 has no thousandth of a frame
         shares = maps.flatten(2).softmax(2).view_as(maps)
         x = (shares.sum(2) * self.across).sum(2)
         y = (shares.sum(3) * self.down).sum(2)
@@ -116,25 +119,32 @@ class IntegralRegressor(ClassifierArchitecture):
 
         p_k = Σ_c c · exp(S_k(c)) / Σ_c exp(S_k(c))
 
-    (Sun, Xiao, Wei, Liang and Wei 2018, arXiv 1711.08229, equation 2; the maps have the size of
-    the image here and learn from the points alone). A point is where something looks like it, not
-    a number remembered for a whole image, which fewer images teach, and which is finer than a
-    pixel. It lies within the frame, half a pixel off its edge at most; for landmarks alone. The
-    U-Net is `unet` without normalisation, and takes its sizes. He initialisation, channels_last.
+    (Sun, Xiao, Wei, Liang and Wei 2018, arXiv 1711.08229, equation 2; the maps learn from the
+    points alone here). A point is where something looks like it, not a number for a whole image:
+    few images teach that, and means are finer than pixels. Points lie within the frame, and
+    half a cell from its edge; for landmarks alone.
+
+    The U-Net is `unet` without normalisation, and takes its sizes. While sides are above
+    `largest`, a 3x3 convolution, ReLU and 2x2 max-pooling before it halve them, so that large
+    images cost little more than their first layers. He initialisation, channels_last.
 
     Args:
-        channels: width of the U-Net's first level.
+        channels: width of the U-Net's first level, and of what is before it.
         depth: how often its sides are halved, 1 to 6.
+        largest: side of the maps, at most, unless the shorter side would be too small for `depth`.
     """
 
     channels: int = 16
     depth: int = 3
+    largest: int = 64
     bounded: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"landmarks"})
     channels_last: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._mapper()
+        if self.largest < 8:
+            raise UsageError("maps have sides of 8 and more", self.largest, "set largest: 64")
 
     def check_shape(self, shape: Shape) -> None:
         self._mapper().check_shape(shape)
@@ -144,10 +154,19 @@ class IntegralRegressor(ClassifierArchitecture):
             raise UsageError(
                 "integral-regressor gives x and y of each point", f"{outputs} numbers", "use 2 K"
             )
-        mapper = self._mapper().build(shape, outputs // 2)
+        self.check_shape(shape)
+        unet, stem = self._mapper(), nn.Sequential()
+        (inputs, *sides), cell = shape, 1
+        while max(sides) > self.largest and min(sides) >= 2 * max(8, 2**self.depth):
+            stem.extend((nn.Conv2d(inputs, self.channels, 3, padding=1), nn.ReLU(inplace=True)))
+            stem.append(nn.MaxPool2d(2))
+            inputs, cell = self.channels, 2 * cell
+            sides = [side // 2 for side in sides]
+        mapper = unet.build((inputs, sides[0], sides[1]), outputs // 2)
         # what is added to a whole map moves no mean
         mapper.head.register_parameter("bias", None)
-        return IntegralNetwork(mapper, shape)
+        initialise_he(stem)
+        return channels_last(IntegralNetwork(stem, mapper, shape, cell))
 
     def _mapper(self) -> UNet:
         return UNet(self.channels, self.depth, normalisation=False)

@@ -88,7 +88,7 @@ class BeganFacesLandmarks(PairsRecipe):
                 inversion=how if variant != "small" else InversionConfig(steps=3, bound=0.1),
                 encoder=EncoderConfig(channels=4, steps=2, batch=8),
                 map=AspectMapConfig(steps=20),
-                measurer=measurer(8, 8),
+                measurer=measurer(4, 8),
                 size=(32, 32), draws=40, measured_on=40, test_share=0.25, minted=16, walks=1,
             )  # fmt: skip
         small = variant == "small"
@@ -99,7 +99,7 @@ class BeganFacesLandmarks(PairsRecipe):
             map=AspectMapConfig(
                 steps=20_000 if small else 200_000, batch=100 if variant == "released" else 16
             ),
-            measurer=measurer(32 if small else 64, 6000),
+            measurer=measurer(),
             size=(32, 32) if small else (128, 128),
         )
 

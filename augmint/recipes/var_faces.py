@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from augmint.core.registry import RECIPES
@@ -19,6 +19,8 @@ STEPS = 200_000
 
 ZETAS = (0.03, 0.1, 0.3, 1.0)
 THETAS = (0.1, 0.8, 3.0, 10.0)
+SHORT_RATE = 5e-4
+"""Of all players of the variant `curve`, five times the paper's."""
 
 SHARED = (
     "faces and landmarks are taken as the data set has them; the paper detects and crops CelebA's "
@@ -30,14 +32,13 @@ SHARED = (
 )
 
 
-def measurer(channels: int = 64, steps: int = 6000) -> TaskConfig:
+def measurer(channels: int = 16, steps: int = 4000) -> TaskConfig:
     """Return the network that reads landmarks off images, independent of all generators.
 
-    Without batch normalisation, whose statistics blur positions: on 50 000 drawn faces of 32 px and
-    1500 steps the NME is 5.0 % in place of 8.6 %.
+    It is of another kind than R: what deceives one network need not deceive the other.
     """
-    network = {"name": "small-cnn", "channels": channels, "normalisation": "none", "dropout": 0.0}
-    return TaskConfig(kind="landmarks", network=network, steps=steps, learning_rate=3e-3)
+    network = {"name": "integral-regressor", "channels": channels}
+    return TaskConfig(kind="landmarks", network=network, steps=steps, precision="bf16")
 
 
 def began(
@@ -95,7 +96,7 @@ def began(
 def debug_config(**generators: Any) -> RequestedConfig:
     """Return a configuration of seconds; `gans` and `pairs` are given."""
     return RequestedConfig(
-        **generators, measurer=measurer(8, 8), draws=40, measured_on=40, targets=6, each=4
+        **generators, measurer=measurer(4, 8), draws=40, measured_on=40, targets=6, each=4
     )
 
 
@@ -131,15 +132,25 @@ class VarBeganFaces(RequestedRecipe):
         )
 
     def _curve(self, debug: bool) -> RequestedConfig:
-        channels, steps = (4, 4) if debug else (16, 20_000)
+        channels, steps = (4, 4) if debug else (16, 4000)
         network = {"name": "var-regressor", "channels": channels, "hidden": 16 * channels}
-        gans = {f"var-{z:g}": began(z, 1.0, channels, steps, regressor=network) for z in ZETAS}
+        # at the program's rate of k, a short training ends before the critic has begun
+        short: dict[str, Any] = {
+            "objective": {"name": "began", "gamma": 0.5, "rate": 0.1},
+            "generator_rate": SHORT_RATE,
+            "critic_rate": SHORT_RATE,
+        }
+        gans = {
+            f"var-{z:g}": replace(began(z, 1.0, channels, steps, regressor=network), **short)
+            for z in ZETAS
+        }
         pairs = {
             f"cbigan-{t:g}": BidirectionalConfig(
                 generator={"name": "began-generator", "channels": channels},
                 channels=channels,
                 theta=t,
                 steps=steps,
+                rate=SHORT_RATE,
             )
             for t in THETAS
         }
@@ -148,19 +159,23 @@ class VarBeganFaces(RequestedRecipe):
             return debug_config(
                 gans={n: gans[n] for n in names[0]}, pairs={n: pairs[n] for n in names[1]}
             )
-        return RequestedConfig(gans, pairs, measurer(32))
+        return RequestedConfig(gans, pairs, measurer())
 
     def deviations(self, variant: str, debug: bool = False) -> Sequence[str]:
         """Return where the configuration leaves the paper or its program."""
         told = [
             *SHARED,
             "the loss is log(1 + |y - R|), the program's; the printed one is no distance",
-            "k stays in [0, 1] and moves by 0.001, as in the program: the text names neither",
+            "k stays in [0, 1], as in the program: the text does not say",
         ]
+        if variant != "curve":
+            told.append("k moves by 0.001, as in the program: the text names no rate")
         if variant != "released":
             told.append("R also sees real images, as in the program, and has two convolutions")
         if variant == "curve":
-            told.append(
-                "32 px, 16 channels, 20 000 steps, R with 16 channels and 256 units; theta 1"
-            )
+            told += [
+                "32 px, 16 channels, 4000 steps at a rate of 0.0005, R with 16 channels and 256 "
+                "units; theta 1",
+                "k moves by 0.1: by 0.001 it is below 0.05 when so short a training ends",
+            ]
         return [*told, DEBUG] if debug else told

@@ -113,7 +113,7 @@ class LandmarkTask(Task):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"landmarks"})
     measure: ClassVar[Measure] = NME
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"network": "var-regressor"})
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"network": "integral-regressor"})
 
     def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.asarray((values[..., 2] > 0).any(1))

@@ -115,9 +115,10 @@ class Given(UNetwork):
         return images
 
 
-def test_integral_regressors_read_the_mean_place_of_each_map() -> None:
+@pytest.mark.parametrize("cell", [1, 2, 4])
+def test_integral_regressors_read_the_mean_place_of_each_map(cell: int) -> None:
     height, width = 9, 14
-    reader = IntegralNetwork(Given(), (3, height, width))
+    reader = IntegralNetwork(nn.Identity(), Given(), (3, cell * height, cell * width), cell)
     x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     wanted = torch.tensor([[[4.2, 3.7], [9.6, 5.1]], [[7.0, 4.5], [6.3, 4.9]]])  # x, y in pixels
     # the exponential of a parabola is a Gaussian, whose mean is its centre, up to the frame
@@ -132,19 +133,31 @@ def test_integral_regressors_read_the_mean_place_of_each_map() -> None:
     torch.testing.assert_close(reader(sharp), torch.tensor([centre]), atol=1e-6, rtol=0)
 
 
-def test_integral_regressors_move_with_what_they_see() -> None:
+@pytest.mark.parametrize("largest", [32, 16])
+def test_integral_regressors_move_with_what_they_see(largest: int) -> None:
     with streams.scope(0, "build"):
-        network = IntegralRegressor(channels=4, depth=1).build((3, 32, 32), 6)
-    image = torch.full((1, 3, 32, 32), -1.0)
+        network = IntegralRegressor(channels=4, depth=1, largest=largest).build((3, 32, 32), 6)
+    assert len(network.across) == largest
+    image = torch.zeros(1, 3, 32, 32)  # of which all maps are 0 where nothing is, up to the edges
     image[:, :, 12:17, 10:14] = 1.0
-    # maps that peak far above the rest, so that what the frame's edges add does not count
-    maps = network.mapper(image).detach()
-    network.mapper.head.weight.data *= 1000.0 / float(maps.max() - maps.min())
-    before, after = (network(i).view(3, 2) for i in (image, image.roll((4, 6), (2, 3))))
-    inside = (before.abs() < 0.6).all(1)
-    moved = torch.tensor([2 * 6 / 32, 2 * 4 / 32]).expand(3, 2)
-    assert inside.any()
-    torch.testing.assert_close((after - before)[inside], moved[inside], atol=1e-3, rtol=0)
+    maps = network.mapper(network.stem(image)).detach()
+    network.mapper.head.weight.data *= 1000.0 / float(maps.max())
+    before, after = (network(i).view(3, 2) for i in (image, image.roll((4, 8), (2, 3))))
+    found = maps.amax((0, 2, 3)) > 0.1 * maps.max()
+    moved = torch.tensor([2 * 8 / 32, 2 * 4 / 32]).expand(3, 2)
+    torch.testing.assert_close((after - before)[found], moved[found], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell"), [((3, 64, 64), 1), ((1, 65, 40), 2), ((3, 256, 192), 4), ((1, 500, 24), 2)]
+)
+def test_large_images_are_halved_first(shape: tuple[int, int, int], cell: int) -> None:
+    network = IntegralRegressor(channels=2).build(shape, 4)
+    maps = network.mapper(network.stem(torch.zeros(1, *shape)))
+    assert maps.shape == (1, 2, shape[1] // cell, shape[2] // cell)
+    assert network(torch.zeros(1, *shape)).shape == (1, 4)
+    # cells lie where the pixels are that they pool, also where a side is odd
+    assert float(network.down[0]) == pytest.approx(cell / shape[1] - 1)
 
 
 def test_an_integral_regressor_gives_x_and_y() -> None:
@@ -157,6 +170,7 @@ def test_an_integral_regressor_gives_x_and_y() -> None:
     [
         {"name": "unet", "depth": 7},
         {"name": "integral-regressor", "depth": 0},
+        {"name": "integral-regressor", "largest": 4},
         {"name": "unet", "channels": 0},
         {"name": "segnet", "channels": 0},
         {"name": "var-regressor", "hidden": 0},
