@@ -251,7 +251,7 @@ def test_bounded_networks_are_for_bounded_aspects() -> None:
 
 
 def test_networks_that_read_points_read_nothing_else() -> None:
-    with pytest.raises(IncompatibleError, match="reads landmarks off images; got .* a vector"):
+    with pytest.raises(IncompatibleError, match="reads landmarks off images"):
         train("regression", network="integral-regressor")
     with pytest.raises(IncompatibleError, match="reads landmarks"):
         train("classification", network="integral-regressor")
