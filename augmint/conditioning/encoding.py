@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,4 +52,12 @@ def encode(aspect: Aspect, values: Tensor) -> Tensor:
 
 def vector(aspects: Collection[Aspect], values: AspectValues) -> Tensor:
     """Return `(N, Σ width)`: the encodings of several aspects side by side."""
-    return torch.cat([encode(aspect, values[aspect.name]) for aspect in aspects], 1)
+    return beside([encode(aspect, values[aspect.name]) for aspect in aspects], values)
+
+
+def beside(codes: Sequence[Tensor], values: AspectValues) -> Tensor:
+    """Return codes `(N, …)` side by side; of none, `(N, 0)`, N being that of the values."""
+    if codes:
+        return torch.cat(list(codes), 1)
+    some = next(iter(values.values()))
+    return torch.zeros(len(some), 0, device=some.device)

@@ -34,13 +34,14 @@ class GeneratorSide(Conditioning):
     | latent | (z, e) as its latent | Mirza and Osindero 2014, 1411.1784 |
     | conditional-norm | z, and e sets scale and shift of every normalisation | de Vries et al. 2017, 1707.00683; Miyato and Koyama 2018 |
     | modulation | z, and e joins the style that modulates every convolution | Karras et al. 2020, 2006.06676 |
+    | maps | (z, e) as its latent, e without what lies in the image plane: points (a spot each), masks and maps, which every convolution sees at its own size | Ma et al. 2017, 1705.09368, for points |
 
     Args:
         enters: where the code goes; the generator must take it there.
         latent: how noise and code are drawn.
     """
 
-    enters: Literal["latent", "conditional-norm", "modulation"] = "latent"
+    enters: Literal["latent", "conditional-norm", "modulation", "maps"] = "latent"
     latent: Literal["one-hot", "sign", "uniform"] = "one-hot"
     kinds: ClassVar[frozenset[str]] = frozenset({"category", "vector", "landmarks"})
 
@@ -50,6 +51,12 @@ class GeneratorSide(Conditioning):
 
     def check(self, context: ConditioningContext) -> None:
         coded = self.coded(context)
+        if self.enters == "maps" and not self.mapped(context):
+            raise IncompatibleError(
+                "what enters by maps lies in the image plane: landmarks, masks, maps",
+                ", ".join(f"{a.name} ({a.kind})" for a in coded),
+                "set enters: latent",
+            )
         single = len(coded) == 1 and coded[0].kind == "category"
         if self.latent == "sign" and not (single and self.enters == "latent"):
             raise IncompatibleError(
@@ -66,19 +73,36 @@ class GeneratorSide(Conditioning):
         """
         return require(context.schema, self.kinds, "by labels or values")
 
+    def mapped(self, context: ConditioningContext) -> list[Aspect]:
+        """Return the aspects that enter as maps."""
+        return [a for a in self.coded(context) if a.spatial] if self.enters == "maps" else []
+
+    def worded(self, context: ConditioningContext) -> list[Aspect]:
+        """Return the aspects of the code, which are all that do not enter as maps."""
+        mapped = self.mapped(context)
+        return [a for a in self.coded(context) if a not in mapped]
+
     def code_width(self, context: ConditioningContext) -> int:
         """Return the width of e."""
-        return sum(aspect.width for aspect in self.coded(context))
+        return sum(aspect.width for aspect in self.worded(context))
 
     def code(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
         """Return e, `(N, code_width)`."""
-        return vector(self.coded(context), aspects)
+        return vector(self.worded(context), aspects)
+
+    def map_count(self, context: ConditioningContext) -> int:
+        """Return the number of planes of what enters as maps."""
+        return sum(aspect.planes for aspect in self.mapped(context))
+
+    def maps(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
+        """Return what enters as maps, `(N, map_count, H, W)` in [0, 1]."""
+        return torch.cat([a.to_planes(aspects[a.name]) for a in self.mapped(context)], 1)
 
     def latent_width(self, context: ConditioningContext) -> int:
         width = self.code_width(context)
         if self.latent == "sign":
             return context.latent_dim if width == 2 else width
-        return context.latent_dim + (width if self.enters == "latent" else 0)
+        return context.latent_dim + (width if self._in_latent else 0)
 
     def noise_width(self, context: ConditioningContext) -> int:
         return context.latent_dim if self.latent == "one-hot" else 0
@@ -97,14 +121,21 @@ class GeneratorSide(Conditioning):
             noise = stream.uniform(context.latent_dim, -1.0, 1.0).to(code.device)
         else:
             noise = stream.normal(context.latent_dim).to(code.device)
-        return torch.cat((noise, code), 1) if self.enters == "latent" else noise
+        return torch.cat((noise, code), 1) if self._in_latent else noise
 
     def condition_width(self, context: ConditioningContext) -> int:
-        return 0 if self.enters == "latent" else self.code_width(context)
+        if self._in_latent:
+            return self.map_count(context)
+        return self.code_width(context)
 
     def generator_inputs(
         self, context: ConditioningContext, latent: Tensor, aspects: AspectValues
     ) -> tuple[Tensor, Tensor | None]:
         if self.enters == "latent":
             return latent, None
-        return latent, self.code(context, aspects).to(latent)
+        given = self.maps if self.enters == "maps" else self.code
+        return latent, given(context, aspects).to(latent)
+
+    @property
+    def _in_latent(self) -> bool:
+        return self.enters in ("latent", "maps")

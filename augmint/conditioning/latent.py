@@ -66,7 +66,7 @@ class Concatenation(GeneratorSide):
         return not self.critic
 
     def critic_channels(self, context: ConditioningContext) -> int:
-        return self.code_width(context) if self.critic else 0
+        return self.code_width(context) + self.map_count(context) if self.critic else 0
 
     def critic_inputs(
         self, context: ConditioningContext, images: Tensor, aspects: AspectValues
@@ -74,8 +74,9 @@ class Concatenation(GeneratorSide):
         if not self.critic:
             return images, None
         code = self.code(context, aspects).to(images)
-        maps = code[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        joined = torch.cat((images, maps), 1)
+        joined = torch.cat((images, code[:, :, None, None].expand(-1, -1, *images.shape[2:])), 1)
+        if self.enters == "maps":
+            joined = torch.cat((joined, self.maps(context, aspects).to(images)), 1)
         if images.is_contiguous(memory_format=torch.channels_last):
             joined = joined.contiguous(memory_format=torch.channels_last)
         return joined, None

@@ -64,7 +64,7 @@ class VacVar(CodesValues, Classifies):
 
     The generator's code holds all of them. A mask enters it coarsely, by the share of each of its
     classes but the first in each cell of a grid, a map by its mean in each cell; the segmenter's
-    loss is at full size.
+    loss is at full size. `enters: maps` gives the generator both at full size, and points as spots.
 
     Args:
         classifier: C's network, weight and what trains it; see `vac`.
@@ -94,7 +94,7 @@ class VacVar(CodesValues, Classifies):
         return self.theta
 
     def code_width(self, context: ConditioningContext) -> int:
-        return sum(self._width(aspect) for aspect in self.coded(context))
+        return sum(self._width(aspect) for aspect in self.worded(context))
 
     def code_of(self, aspect: Aspect, values: Tensor) -> Tensor:
         if aspect.flat:

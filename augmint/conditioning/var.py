@@ -48,7 +48,7 @@ from augmint.conditioning.auxiliary import (
     narrow_network,
 )
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.encoding import encode
+from augmint.conditioning.encoding import beside, encode
 from augmint.core.errors import IncompatibleError
 from augmint.core.registry import CONDITIONING, Spec
 from augmint.core.types import AspectValues, Shape
@@ -157,7 +157,8 @@ class CodesValues(BesideCritic):
     gain: float = 4.0
 
     def code(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
-        return torch.cat([self.code_of(a, aspects[a.name]) for a in self.coded(context)], 1)
+        codes = [self.code_of(a, aspects[a.name]) for a in self.worded(context)]
+        return beside(codes, aspects)
 
     def code_of(self, aspect: Aspect, values: Tensor) -> Tensor:
         """Return the part of the code that one aspect has, `(N, its width)`."""

@@ -36,7 +36,8 @@ class Architecture(ABC):
     output: ClassVar[OutputKind] = "score"
     """What a critic gives; meaningless for other roles."""
     condition_modes: ClassVar[frozenset[str]] = frozenset()
-    """How a network takes a separate condition vector ("modulation", "conditional-norm" …)."""
+    """How a network takes a separate condition: a vector ("modulation", "conditional-norm"), or images
+    of its own images' size ("maps")."""
     kinds: ClassVar[frozenset[str] | None] = None
     """Kinds of aspect that it can read off images; None: all that its role can."""
 
@@ -94,7 +95,13 @@ class GeneratorArchitecture(Architecture):
 
     @abstractmethod
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
-        """Return G, whose forward takes `(N, latent_width)` and gives `(N, *shape)`."""
+        """Return G, whose forward takes `(N, latent_width)` and gives `(N, *shape)`.
+
+        Args:
+            latent_width: of the latents.
+            shape: of the images.
+            condition_width: of a condition vector, or the number of planes of "maps"; 0: none.
+        """
 
 
 @dataclass(frozen=True)

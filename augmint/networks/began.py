@@ -18,6 +18,7 @@ from augmint.core.types import CriticOutput, OutputKind
 from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
 from augmint.networks.blocks import UpsampleConv, channels_last, flattened, initialise_glorot
 from augmint.networks.dcgan import check_width, doublings
+from augmint.networks.maps import chain, entries
 from augmint.networks.sizes import check_size, refuse_condition
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ class Decoder(nn.Module):
         width: of the code.
         channels: of every hidden map.
         shape: of the image.
+        planes: of the condition maps that enter every convolution (`networks.maps`).
     """
 
-    def __init__(self, width: int, channels: int, shape: Shape) -> None:
+    def __init__(self, width: int, channels: int, shape: Shape, planes: int = 0) -> None:
         super().__init__()
         outputs, _, _ = shape
         rows, columns, k = grid_of(shape)
@@ -81,12 +83,12 @@ class Decoder(nn.Module):
             layers += [UpsampleConv(channels, channels) if i else first, nn.ELU(inplace=True)]
             layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ELU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, outputs, 3, padding=1))
+        self.entries = entries(self.layers, planes)
 
-    def forward(self, code: Tensor) -> FloatImages:
+    def forward(self, code: Tensor, condition: Tensor | None = None) -> FloatImages:
         # pixel-major order of the dense layer's outputs: the grid is born in channels_last
         flat = self.project(code).view(len(code), *self.grid, -1)
-        images: Tensor = self.layers(flat.permute(0, 3, 1, 2))
-        return images
+        return chain(self.layers, self.entries, flat.permute(0, 3, 1, 2), condition)
 
 
 class Encoder(nn.Module):
@@ -126,7 +128,8 @@ class BeganGenerator(GeneratorArchitecture):
 
     Its last convolution has no non-linearity: images leave [-1, 1] a little until they are written
     (Berthelot et al. 2017). Glorot's uniform weights, biases 0. `channels=64` and 48 px give
-    446 915 parameters, 128 px 637 251 (3 channels, 64 latents).
+    446 915 parameters, 128 px 637 251 (3 channels, 64 latents). Condition maps ("maps") enter every
+    convolution (`networks.maps`).
 
     Args:
         channels: of every hidden map.
@@ -134,15 +137,15 @@ class BeganGenerator(GeneratorArchitecture):
 
     channels: int = 64
     channels_last: ClassVar[bool] = True
+    condition_modes: ClassVar[frozenset[str]] = frozenset({"maps"})
     bounded: ClassVar[bool] = False
 
     def check_shape(self, shape: Shape) -> None:
         check_grid("began-generator", self.channels, shape)
 
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
-        refuse_condition("began-generator", condition_width)
         self.check_shape(shape)
-        return _built(_Generator(Decoder(latent_width, self.channels, shape)))
+        return _built(_Generator(Decoder(latent_width, self.channels, shape, condition_width)))
 
 
 class _Generator(nn.Module):
@@ -151,7 +154,7 @@ class _Generator(nn.Module):
         self.decoder = decoder
 
     def forward(self, latent: Latents, condition: Tensor | None = None) -> FloatImages:
-        images: Tensor = self.decoder(latent)
+        images: Tensor = self.decoder(latent, condition)
         return images
 
 

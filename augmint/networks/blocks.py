@@ -8,7 +8,7 @@ is explicit and therefore checkpointed (`SpectralConv2d`, `SpectralLinear`).
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def fold_upsampling(weight: Tensor) -> Tensor:
@@ -58,6 +60,7 @@ class UpsampleConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, bias: bool = True, folded: bool = True) -> None:
         super().__init__()
         self.folded = folded
+        self.out_channels = outputs
         self.weight: Tensor = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
@@ -296,9 +299,9 @@ def flattened(maps: FloatImages) -> Tensor:
     return maps.flatten(1)
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def channels_last(network: NetworkT) -> NetworkT:
     """Return the network with its convolution weights in channels_last memory format."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def initialise(network: nn.Module, deviation: float = 0.02) -> None:

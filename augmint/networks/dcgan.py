@@ -21,6 +21,7 @@ from augmint.networks.blocks import (
     flattened,
     initialise,
 )
+from augmint.networks.maps import chain, entries
 from augmint.networks.sizes import check_size, refuse_condition
 from augmint.networks.stochastic import MinibatchDeviation, check_minibatch, compares
 
@@ -67,7 +68,7 @@ class DcganGenerator(GeneratorArchitecture):
     detail, at about twice the time (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
 
     Weights from N(0, 0.02²). Built in channels_last. Latents `(N, latent_width)`, images in
-    [-1, 1].
+    [-1, 1]. Condition maps ("maps") enter every convolution (`networks.maps`).
 
     Args:
         channels: width of the map of half the image size.
@@ -84,6 +85,7 @@ class DcganGenerator(GeneratorArchitecture):
     base: int = 4
     widths: tuple[int, ...] = ()
     channels_last: ClassVar[bool] = True
+    condition_modes: ClassVar[frozenset[str]] = frozenset({"maps"})
 
     @property
     def batch_coupled(self) -> bool:  # type: ignore[override]
@@ -121,15 +123,14 @@ class DcganGenerator(GeneratorArchitecture):
         return list(self.widths)
 
     def build(self, latent_width: int, shape: Shape, condition_width: int = 0) -> nn.Module:
-        refuse_condition("dcgan-generator", condition_width)
         self.check_shape(shape)
-        network = _Generator(self, latent_width, shape)
+        network = _Generator(self, latent_width, shape, condition_width)
         initialise(network)
         return channels_last(network)
 
 
 class _Generator(nn.Module):
-    def __init__(self, plan: DcganGenerator, latent_width: int, shape: Shape) -> None:
+    def __init__(self, plan: DcganGenerator, latent_width: int, shape: Shape, planes: int) -> None:
         super().__init__()
         outputs, height, width = shape
         k = doublings(height, width, plan.base)
@@ -152,12 +153,12 @@ class _Generator(nn.Module):
         else:
             layers += [nn.Conv2d(widths[-1], outputs, 3, padding=1)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.entries = entries(self.layers, planes)
 
     def forward(self, latent: Latents, condition: Tensor | None = None) -> FloatImages:
         # pixel-major order of the dense layer's outputs: the grid is born in channels_last
         flat = self.project(latent).view(-1, *self.grid, self.base_width)
-        images: Tensor = self.layers(flat.permute(0, 3, 1, 2))
-        return images
+        return chain(self.layers, self.entries, flat.permute(0, 3, 1, 2), condition)
 
 
 def _norm_relu(channels: int, normed: bool) -> list[nn.Module]:

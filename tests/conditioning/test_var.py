@@ -18,6 +18,7 @@ from augmint.aspects.mask import Mask
 from augmint.aspects.vector import Vector
 from augmint.conditioning.auxiliary import BesideCritic
 from augmint.conditioning.base import ConditioningContext
+from augmint.conditioning.latent import Concatenation
 from augmint.conditioning.vac import Vac
 from augmint.conditioning.vac_var import Segmenter, VacVar
 from augmint.conditioning.var import EPSILON, HUBER, LOSSES, Loss, Regressor, Var
@@ -244,6 +245,44 @@ def test_masks_have_a_segmenter_and_enter_by_cells() -> None:
     expected = F.cross_entropy(beside["segmenter"](fake), VALUES["parts"].long())
     torch.testing.assert_close(logs["mask_loss"], expected.detach())
     torch.testing.assert_close(term.detach(), (0.3 * logs["class_loss"] + 0.5 * expected).detach())
+
+
+def test_what_lies_in_the_image_plane_may_enter_as_maps() -> None:
+    where = context(LABEL, POINTS, PARTS)
+    method = VacVar(enters="maps")
+    method.check(where)
+    assert method.generator_mode == "maps"
+    latent = method.sample_latent(where, VALUES, streams.stream(0, "z", ids=N))
+    assert latent.shape == (N, 5 + 3) == (N, method.latent_width(where))
+    assert torch.equal(latent[:, 5:], F.one_hot(VALUES["label"], 3).float())
+    inputs, maps = method.generator_inputs(where, latent, VALUES)
+    assert inputs is latent
+    assert maps is not None
+    assert maps.shape == (N, 2 + 2, 12, 12)
+    assert method.condition_width(where) == 4
+    # a spot is brightest where its point is; a mask's planes are its classes
+    brightest = maps[:, :2].flatten(2).argmax(2)
+    column, row = VALUES["points"][..., 0].floor().long(), VALUES["points"][..., 1].floor().long()
+    assert torch.equal(brightest, 12 * row + column)
+    assert torch.equal(maps[:, 3], VALUES["parts"].float())
+    # nothing is left for the latent, and what has no place has none
+    alone = context(POINTS)
+    latent = Var(enters="maps").sample_latent(alone, VALUES, streams.stream(0, "z", ids=N))
+    assert latent.shape == (N, 5) == (N, Var(enters="maps").latent_width(alone))
+    with pytest.raises(IncompatibleError, match="enters by maps lies in the image plane"):
+        Var(enters="maps").check(context(POSE))
+
+
+def test_a_critic_sees_the_maps_that_the_generator_is_given() -> None:
+    where = context(LABEL, POINTS)
+    method = Concatenation(enters="maps")
+    real = images("real")
+    seen, nothing = method.critic_inputs(where, real, VALUES)
+    assert nothing is None
+    assert seen.shape == (N, 1 + method.critic_channels(where), 12, 12) == (N, 1 + 3 + 2, 12, 12)
+    _, maps = method.generator_inputs(where, torch.zeros(N, 8), VALUES)
+    assert maps is not None
+    assert torch.equal(seen[:, 4:], maps)
 
 
 def test_a_bounded_network_is_not_bounded_twice() -> None:

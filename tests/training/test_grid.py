@@ -51,9 +51,12 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "stylegan2-critic": [{"deviation": True}],
     "acgan": [{"enters": "conditional-norm"}],
     "vac": [{"enters": "modulation"}],
-    "var": [{"latent": "uniform", "trains_on": "both"}],
-    "vac-var": [{"enters": "conditional-norm", "regressor": {"loss": "symmetric"}}],
-    "concatenation": [{"critic": False, "enters": "conditional-norm"}],
+    "var": [{"latent": "uniform", "trains_on": "both"}, {"enters": "maps"}],
+    "vac-var": [
+        {"enters": "conditional-norm", "regressor": {"loss": "symmetric"}},
+        {"enters": "maps"},
+    ],
+    "concatenation": [{"critic": False, "enters": "conditional-norm"}, {"enters": "maps"}],
 }
 """Further forms of a variant that declare or do other things than its default."""
 
