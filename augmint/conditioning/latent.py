@@ -52,7 +52,7 @@ class Concatenation(GeneratorSide):
 
     The generator gets (z, e); the critic sees the image with e as Σ width constant channels. e
     holds the encodings of all vector-like aspects, a category one-hot (Mirza and Osindero 2014,
-    1411.1784).
+    1411.1784). What enters the generator as maps, the critic sees as the same maps.
 
     Args:
         critic: False leaves the critic without the aspects, as some printed losses have it: then
