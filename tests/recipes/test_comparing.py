@@ -61,7 +61,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "comparisons").glob(
 DIGITS = (Schema((Category("label", tuple("0123456789")),)), (1, 28, 28))
 EYES = (Schema((Mask("mask", EYE_CLASSES),)), (1, 48, 64))
 FACES = (Schema((Landmarks("landmarks", ("left", "right"), (32, 32)),)), (3, 32, 32))
-IMAGES = {"annotations": EYES, "var": FACES}
+BOTH = (Schema((*FACES[0], Category("label", ("calm", "glad")))), FACES[1])
+IMAGES = {"annotations": EYES, "var": FACES, "requests": BOTH}
 """What an example is made for, where not digits."""
 
 
