@@ -51,7 +51,7 @@ class GeneratorSide(Conditioning):
 
     def check(self, context: ConditioningContext) -> None:
         coded = self.coded(context)
-        if self.enters == "maps" and not self.mapped(context):
+        if self.enters == "maps" and not self.as_maps(context):
             raise IncompatibleError(
                 "what enters by maps lies in the image plane: landmarks, masks, maps",
                 ", ".join(f"{a.name} ({a.kind})" for a in coded),
@@ -73,30 +73,30 @@ class GeneratorSide(Conditioning):
         """
         return require(context.schema, self.kinds, "by labels or values")
 
-    def mapped(self, context: ConditioningContext) -> list[Aspect]:
+    def as_maps(self, context: ConditioningContext) -> list[Aspect]:
         """Return the aspects that enter as maps."""
         return [a for a in self.coded(context) if a.spatial] if self.enters == "maps" else []
 
-    def worded(self, context: ConditioningContext) -> list[Aspect]:
+    def as_code(self, context: ConditioningContext) -> list[Aspect]:
         """Return the aspects of the code, which are all that do not enter as maps."""
-        mapped = self.mapped(context)
+        mapped = self.as_maps(context)
         return [a for a in self.coded(context) if a not in mapped]
 
     def code_width(self, context: ConditioningContext) -> int:
         """Return the width of e."""
-        return sum(aspect.width for aspect in self.worded(context))
+        return sum(aspect.width for aspect in self.as_code(context))
 
     def code(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
         """Return e, `(N, code_width)`."""
-        return vector(self.worded(context), aspects)
+        return vector(self.as_code(context), aspects)
 
     def map_count(self, context: ConditioningContext) -> int:
         """Return the number of planes of what enters as maps."""
-        return sum(aspect.planes for aspect in self.mapped(context))
+        return sum(aspect.planes for aspect in self.as_maps(context))
 
     def maps(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
         """Return what enters as maps, `(N, map_count, H, W)` in [0, 1]."""
-        return torch.cat([a.to_planes(aspects[a.name]) for a in self.mapped(context)], 1)
+        return torch.cat([a.to_planes(aspects[a.name]) for a in self.as_maps(context)], 1)
 
     def latent_width(self, context: ConditioningContext) -> int:
         width = self.code_width(context)

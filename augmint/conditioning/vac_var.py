@@ -94,7 +94,7 @@ class VacVar(CodesValues, Classifies):
         return self.theta
 
     def code_width(self, context: ConditioningContext) -> int:
-        return sum(self._width(aspect) for aspect in self.worded(context))
+        return sum(self._width(aspect) for aspect in self.as_code(context))
 
     def code_of(self, aspect: Aspect, values: Tensor) -> Tensor:
         if aspect.flat:

@@ -157,7 +157,7 @@ class CodesValues(BesideCritic):
     gain: float = 4.0
 
     def code(self, context: ConditioningContext, aspects: AspectValues) -> Tensor:
-        codes = [self.code_of(a, aspects[a.name]) for a in self.worded(context)]
+        codes = [self.code_of(a, aspects[a.name]) for a in self.as_code(context)]
         return beside(codes, aspects)
 
     def code_of(self, aspect: Aspect, values: Tensor) -> Tensor:
