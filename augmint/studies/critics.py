@@ -221,7 +221,7 @@ def train_classifier(
     shows. For a head on the critic's features the critic's trunk is trained with it.
     """
     players = Players.build(gan, schema, data.shape, seed, device)
-    batches = Batches(data, schema, gan, seed, players.game.device)
+    batches = Batches(data, players.game.context.schema, gan, seed, players.game.device)
     groups = trained_groups(players, batches, gan)
     phase = _Alone(players, batches, groups)
     if gan.decay_from < 1.0:

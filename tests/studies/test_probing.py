@@ -152,6 +152,13 @@ def test_a_classifier_trained_alone_learns_and_leaves_the_rest(
     )
 
 
+def test_a_classifier_alone_is_given_what_its_run_is_asked_for(tmp_path: Path) -> None:
+    faces = ingest("{name: toy-faces, images: 64}", tmp_path, size=(16, 16))
+    gan = replace(GAN, carries=("label",), auxiliary_augment="affine", steps=2)
+    alone = train_classifier(gan, training_images(faces, np.arange(64)), faces.schema, 3)
+    assert [a.name for a in alone.game.context.schema] == ["label"]
+
+
 @pytest.mark.parametrize("conditioning", [GAN.conditioning, "acgan"])
 def test_finding_what_a_class_loss_reaches_changes_nothing(table: Table, conditioning: Any) -> None:
     gan = replace(GAN, conditioning=conditioning)
