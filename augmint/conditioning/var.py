@@ -151,7 +151,7 @@ class CodesValues(BesideCritic):
     Args:
         gain: factor on the encodings of vectors and landmarks in the generator's input. A face's
             landmarks move by about a tenth of the frame, which is little beside noise of
-            deviation 1.
+            deviation 1. What enters as maps is left as it is.
     """
 
     gain: float = 4.0

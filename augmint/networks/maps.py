@@ -56,9 +56,12 @@ def chain(
     if condition is None:
         plain: FloatImages = layers(maps)
         return plain
+    pooled: dict[tuple[int, int], Tensor] = {}
     for place, layer in enumerate(layers):
         maps = layer(maps)
         if str(place) in entered:
-            pooled = functional.adaptive_avg_pool2d(condition, (maps.shape[2], maps.shape[3]))
-            maps = maps + entered[str(place)](pooled)
+            size = (maps.shape[2], maps.shape[3])
+            if size not in pooled:
+                pooled[size] = functional.adaptive_avg_pool2d(condition, size)
+            maps = maps + entered[str(place)](pooled[size])
     return maps

@@ -22,11 +22,6 @@ THETAS = (0.1, 0.8, 3.0, 10.0)
 SHORT_RATE = 5e-4
 """Of all players of short trainings, five times the paper's."""
 
-SHORTENED = (
-    "32 px, 16 channels, 4000 steps at a rate of 0.0005, R with 16 channels and 256 units",
-    "k moves by 0.1: by 0.001 it is below 0.05 when so short a training ends",
-)
-
 SHARED = (
     "faces and landmarks are taken as the data set has them; the paper detects and crops CelebA's "
     "and fits 49 points",
@@ -182,5 +177,9 @@ class VarBeganFaces(RequestedRecipe):
         if variant != "released":
             told.append("R also sees real images, as in the program, and has two convolutions")
         if variant == "curve":
-            told += [*SHORTENED, "theta 1"]
+            told += [
+                "32 px, 16 channels, 4000 steps at a rate of 0.0005, R with 16 channels and 256 "
+                "units; theta 1",
+                "k moves by 0.1: by 0.001 it is below 0.05 when so short a training ends",
+            ]
         return [*told, DEBUG] if debug else told

@@ -141,6 +141,7 @@ def test_integral_regressors_move_with_what_they_see(largest: int) -> None:
     image = torch.zeros(1, 3, 32, 32)  # of which all maps are 0 where nothing is, up to the edges
     image[:, :, 12:17, 10:14] = 1.0
     maps = network.mapper(network.stem(image)).detach()
+    assert float(maps.max()) > 0
     network.mapper.head.weight.data *= 1000.0 / float(maps.max())
     before, after = (network(i).view(3, 2) for i in (image, image.roll((4, 8), (2, 3))))
     found = maps.amax((0, 2, 3)) > 0.1 * maps.max()
