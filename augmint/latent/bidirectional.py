@@ -14,8 +14,9 @@ encoder, s = E(x) and D's probability that a pair is real,
 helps D, and stays near y.
 
 **Ours**, where the paper is silent: |s - y|² is the mean over the labelled components; y enters D
-as one further channel, a dense layer of it; the vectors and landmarks of the schema are y; G and E
-move at once, after D, each with images of its own.
+as one further channel, a dense layer of it, or landmarks as maps, a spot each, as they then enter G;
+the vectors and landmarks of the schema are y; G and E move at once, after D, each with images of its
+own.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from augmint.networks.blocks import channels_last, initialise_glorot
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
 from augmint.training.checkpointer import Checkpointer
+from augmint.training.compatibility import check_mode
 from augmint.training.config import GanConfig
 from augmint.training.game import build_generator, call, choose, frozen
 from augmint.training.gan import TrainedGan
@@ -68,7 +70,8 @@ class BidirectionalConfig:
         channels: width of the first stage of D and E, both the encoder of BEGAN's critic.
         theta: weight of |s - y|² on E.
         signs: how E's loss is read.
-        gain: factor on y in G's input, as in `var`; the noise beside it is uniform.
+        enters: how y enters G, as in `var`, and D: "maps" draws landmarks for both.
+        gain: factor on y in G's latent, as in `var`; the noise beside it is uniform.
         latent_dim: numbers of noise beside y.
         batch, steps, rate, betas: of Adam, for all three.
         ema: decay of the averaged generator; 0 keeps the last.
@@ -82,6 +85,7 @@ class BidirectionalConfig:
     channels: int = 64
     theta: float = 0.8
     signs: Signs = "consistent"
+    enters: Literal["latent", "maps"] = "latent"
     gain: float = 4.0
     latent_dim: int = 30
     batch: int = 16
@@ -104,7 +108,12 @@ class BidirectionalConfig:
         """Return a configuration with the same generator: it rebuilds, samples and bundles it."""
         return GanConfig(
             generator=self.generator,
-            conditioning={"name": "var", "latent": "uniform", "gain": self.gain},
+            conditioning={
+                "name": "var",
+                "latent": "uniform",
+                "enters": self.enters,
+                "gain": self.gain,
+            },
             augment=None,
             auxiliary_augment=None,
             latent_dim=self.latent_dim,
@@ -132,17 +141,45 @@ class TrainedBidirectional:
 
 
 class PairCritic(nn.Module):
-    """D: the logit that values y `(N, width)` and an image belong together and are real."""
+    """D: the logit that values y `(N, Σ width)` and an image belong together and are real.
 
-    def __init__(self, width: int, channels: int, shape: tuple[int, int, int]) -> None:
+    Args:
+        aspects: of y.
+        drawn: those of them that enter as maps; all others enter by one dense layer.
+        channels: of the first stage.
+        shape: of the image.
+    """
+
+    def __init__(
+        self,
+        aspects: Sequence[Aspect],
+        drawn: Sequence[Aspect],
+        channels: int,
+        shape: tuple[int, int, int],
+    ) -> None:
         super().__init__()
+        self.aspects, self.drawn = list(aspects), list(drawn)
         planes, height, breadth = shape
-        self.plane = nn.Linear(width, height * breadth)
-        self.encoder = Encoder(1, channels, (planes + 1, height, breadth))
+        width = sum(a.width for a in aspects if a not in drawn)
+        self.plane = nn.Linear(width, height * breadth) if width else None
+        planes += (self.plane is not None) + sum(a.planes for a in drawn)
+        self.encoder = Encoder(1, channels, (planes, height, breadth))
 
-    def forward(self, values: Tensor, images: Tensor) -> Tensor:
-        plane = self.plane(values).view(-1, 1, *images.shape[2:])
-        logit: Tensor = self.encoder(torch.cat((images, plane), 1)).squeeze(1)
+    def forward(self, values: Tensor, known: Tensor, images: Tensor) -> Tensor:
+        """Return `(N,)`; what is not `known`, booleans as values, is 0 and drawn nowhere."""
+        widths = [a.width for a in self.aspects]
+        layers, dense = [images], []
+        for aspect, said, told in zip(
+            self.aspects, values.split(widths, 1), known.split(widths, 1), strict=True
+        ):
+            if aspect in self.drawn:
+                there = told.unflatten(1, (aspect.planes, -1)).any(2)
+                layers.append(aspect.to_planes(aspect.decode(said)) * there[..., None, None])
+            else:
+                dense.append(said)
+        if self.plane is not None:
+            layers.append(self.plane(torch.cat(dense, 1)).view(-1, 1, *images.shape[2:]))
+        logit: Tensor = self.encoder(torch.cat(layers, 1)).squeeze(1)
         return logit
 
 
@@ -194,6 +231,11 @@ class _Players:
     def known(self, aspects: AspectValues) -> Tensor:
         return torch.cat([a.labelled(aspects[a.name]) for a in self.aspects], 1)
 
+    def belong(self, values: Tensor, aspects: AspectValues, images: Tensor) -> Tensor:
+        """Return D's logits of values, known where the aspects are, and images."""
+        logits: Tensor = self.critic(values, self.known(aspects), images)
+        return logits
+
     def generate(self, aspects: AspectValues, purpose: str, step: int) -> Tensor:
         numbers = stream(self.seed, f"latent.{purpose}", step, self.config.batch)
         return self.images(self.generator, aspects, numbers)
@@ -225,9 +267,9 @@ class _CriticPhase(Phase):
             fake = players.generate(wanted, "critic", step)
             encoded = players.encode(real, players.known(aspects))
         loss = critic_loss(
-            players.critic(players.values(aspects), real),
-            players.critic(players.values(wanted), fake),
-            players.critic(encoded, real),
+            players.belong(players.values(aspects), aspects, real),
+            players.belong(players.values(wanted), wanted, fake),
+            players.belong(encoded, aspects, real),
         )
         return {"critic": loss}, {}
 
@@ -243,12 +285,12 @@ class _PlayersPhase(Phase):
         wanted = self.batches.fake_aspects("generator", step)
         with frozen(list(players.critic.parameters())):
             fake = players.generate(wanted, "generator", step)
-            deceived = F.softplus(-players.critic(players.values(wanted), fake)).mean()
+            deceived = F.softplus(-players.belong(players.values(wanted), wanted, fake)).mean()
             known = players.known(aspects)
             encoded = players.encode(real, known)
             apart = (encoded - players.values(aspects) * known).square().sum(1)
             distance = apart / known.sum(1).clamp_min(1)
-            pairs = players.critic(encoded, real)
+            pairs = players.belong(encoded, aspects, real)
             loss = encoder_loss(pairs, distance, config.theta, config.signs)
         logs = {"value_distance": distance.mean().detach()}
         return {"generator": deceived, "encoder": loss}, logs
@@ -269,7 +311,8 @@ class BidirectionalTraining:
         rules: of the guard; None: its defaults.
 
     Raises:
-        IncompatibleError: if the schema has neither vector nor landmarks.
+        IncompatibleError: if the schema has neither vector nor landmarks, or values enter as maps
+            and the schema has no landmarks or the generator takes none.
         UsageError: for a size that a network cannot reach.
     """
 
@@ -289,6 +332,8 @@ class BidirectionalTraining:
         self.schema = parts.conditioning.carried(schema).fitted(data.values)
         context = ConditioningContext(self.schema, data.shape, config.latent_dim)
         parts.conditioning.check(context)
+        mode = parts.conditioning.generator_mode
+        check_mode("of cBiGAN", "generator", gan.generator, parts.generator, mode)
         parts.generator.check_shape(data.shape)
         check_grid("the encoder of cBiGAN", config.channels, data.shape)
         self.device = resolve_device(device)
@@ -350,12 +395,13 @@ class BidirectionalTraining:
         return self._trained(result)
 
     def _players(self, gan: GanConfig, context: ConditioningContext) -> _Players:
-        aspects = [a for a in self.schema if a.kind in CONDITIONING.create(gan.conditioning).kinds]
-        width = sum(a.width for a in aspects)
+        conditioning = CONDITIONING.create(gan.conditioning)
+        aspects = [a for a in self.schema if a.kind in conditioning.kinds]
         with scope(self.seed, "init.generator"):
             generator = build_generator(gan, self.schema, context.shape)
         with scope(self.seed, "init.critic"):
-            critic = PairCritic(width, self.config.channels, context.shape)
+            drawn = conditioning.as_maps(context)
+            critic = PairCritic(aspects, drawn, self.config.channels, context.shape)
             initialise_glorot(critic)
         with scope(self.seed, "init.encoder"):
             encoder = ValueEncoder(aspects, self.config.channels, context.shape)

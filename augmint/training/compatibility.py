@@ -277,15 +277,16 @@ def _check_conditioning(config: GanConfig, parts: Chosen, context: ConditioningC
             f"data with {present}",
             "set conditioning to none (--set generator.conditioning=none), or give such an aspect",
         )
-    _check_mode(name, "generator", config.generator, parts.generator, conditioning.generator_mode)
+    check_mode(name, "generator", config.generator, parts.generator, conditioning.generator_mode)
     if config.critic is not None and parts.critic is not None:
-        _check_mode(name, "critic", config.critic, parts.critic, conditioning.critic_mode)
+        check_mode(name, "critic", config.critic, parts.critic, conditioning.critic_mode)
     conditioning.check(context)
 
 
-def _check_mode(
+def check_mode(
     conditioning: str, role: str, spec: Spec, part: Architecture, mode: str | None
 ) -> None:
+    """Raise `IncompatibleError`, naming those that fit, if a network has no such condition mode."""
     if mode is None or mode in part.condition_modes:
         return
 

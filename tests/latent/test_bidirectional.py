@@ -122,12 +122,37 @@ def test_encoded_values_keep_to_their_range() -> None:
 
 
 def test_the_critic_of_pairs_sees_values_and_image() -> None:
-    critic = PairCritic(5, 4, (3, 12, 12))
-    values, images = torch.randn(2, 5), torch.randn(2, 3, 12, 12)
-    said = critic(values, images)
-    assert said.shape == (2,)
-    assert not torch.equal(said, critic(values.flip(0), images))
-    assert not torch.equal(said, critic(values, images.flip(0)))
+    known = torch.ones(2, 5, dtype=torch.bool)
+    values, images = torch.rand(2, 5) - 0.5, torch.randn(2, 3, 12, 12)
+    for drawn in ([], [POINTS]):
+        critic = PairCritic([POINTS, AGE], drawn, 4, (3, 12, 12))
+        said = critic(values, known, images)
+        assert said.shape == (2,)
+        assert not torch.equal(said, critic(values.flip(0), known, images))
+        assert not torch.equal(said, critic(values, known, images.flip(0)))
+
+
+def test_the_critic_of_pairs_is_shown_points_as_maps_and_no_unknown_one() -> None:
+    critic = PairCritic([POINTS], [POINTS], 4, (3, 12, 12))
+    assert critic.plane is None
+    seen: list[torch.Tensor] = []
+    critic.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    values = torch.tensor([[[3.5, 4.5, 2.0], [9.0, 2.0, 0.0]]])
+    encoded = POINTS.encode(values).requires_grad_()
+    said = critic(encoded, POINTS.labelled(values), torch.zeros(1, 3, 12, 12))
+    torch.testing.assert_close(seen[0][:, 3:], POINTS.to_planes(values))
+    assert not seen[0][:, 4].any()
+    said.sum().backward()
+    slope = encoded.grad
+    assert slope is not None
+    assert slope[0, :2].abs().min() > 0, "E learns where D looks for its points"
+    assert not slope[0, 2:].any()
+
+
+def test_values_that_enter_as_maps_train_too() -> None:
+    trained = training(enters="maps").run(progress=False).gan
+    assert trained.context.schema["points"].planes == 2
+    assert trained.step == 6
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
@@ -163,3 +188,8 @@ def test_what_cannot_be_trained_is_refused() -> None:
         BidirectionalConfig(theta=-1.0)
     with pytest.raises(UsageError, match="steps"):
         BidirectionalConfig(steps=0)
+
+
+def test_a_generator_that_takes_no_maps_is_refused() -> None:
+    with pytest.raises(IncompatibleError, match="dcgan-generator"):
+        training(enters="maps", generator="resnet-generator")
