@@ -170,13 +170,14 @@ def test_the_first_rows_of_each_class() -> None:
     assert first_rows(labels, 2).tolist() == [1, 4, 0, 2, 5]
 
 
+@pytest.mark.parametrize(("variant", "batch"), [("curve", 16), ("curve-dcgan", 64)])
 def test_one_number_of_steps_for_all_trainings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: str, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGMINT_QUIET", "1")
-    options = RecipeOptions(debug=True, variant="curve", settings=["steps=2"])
+    options = RecipeOptions(debug=True, variant=variant, settings=["steps=2"])
     result = run_recipe("var-began-faces", tmp_path / "a", options)
-    assert result["images_shown"] == 4 * 2 * 16, "two of VAR and two of cBiGAN"
+    assert result["images_shown"] == 4 * 2 * batch, "two of VAR and two of cBiGAN"
     with pytest.raises(UsageError, match="steps must be at least 1"):
         run_recipe(
             "var-began-faces", tmp_path / "b", dataclasses.replace(options, settings=["steps=0"])
