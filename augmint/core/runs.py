@@ -25,13 +25,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from augmint.core.errors import DataError, UsageError
 from augmint.core.storage import storage
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    class HoldsNetwork(Protocol):
+        """Anything that wraps a network."""
+
+        @property
+        def network(self) -> nn.Module:
+            """The network."""
+            ...
+
+    H = TypeVar("H", bound=HoldsNetwork)
 
 _CHECKPOINT = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.safetensors")
 _METADATA = "augmint"
@@ -167,6 +177,43 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "a tensor file must be readable", f"{path} ({error})", "check the path"
         ) from None
     return _read_tensors(raw, path)
+
+
+def save_network(path: Path, kind: str, network: nn.Module, description: Mapping[str, Any]) -> str:
+    """Write a network's weights, and plain values that rebuild it, as one safetensors file.
+
+    Returns:
+        The file's SHA-256 (64 hex digits).
+    """
+    return save_tensors(path, network.state_dict(), {kind: json.dumps(description)})
+
+
+def load_network(path: Path, kind: str, rebuild: Callable[[dict[str, Any]], H]) -> H:
+    """Read what `save_network` wrote.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+        rebuild: a description to the object whose network gets the weights.
+
+    Returns:
+        That object, its network in evaluation mode.
+
+    Raises:
+        DataError: if the file is damaged, of another kind, or does not fit the network.
+    """
+    tensors, metadata = load_tensors(path)
+    try:
+        found = rebuild(json.loads(metadata[kind]))
+        found.network.load_state_dict(tensors)
+    except (LookupError, ValueError, TypeError, RuntimeError, StopIteration) as error:
+        raise DataError(
+            f"the file of a network ({kind}) holds its description and weights",
+            f"{path} ({error})",
+            "train it again",
+        ) from None
+    found.network.eval()
+    return found
 
 
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,11 +16,11 @@ from torch.optim import Adam
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.core.config import build, to_plain
-from augmint.core.errors import DataError, IncompatibleError, UsageError
+from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
 from augmint.core.registry import ARCHITECTURES, Spec
-from augmint.core.runs import load_tensors, save_tensors, tensors_digest
+from augmint.core.runs import load_network, save_network, tensors_digest
 from augmint.core.streams import permutation, scope
 from augmint.networks.blocks import initialise_glorot
 from augmint.training.loop import run_phases
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 Output = Literal["sigmoid", "linear", "tanh"]
 
 _CHUNK = 256
+_KIND = "aspect_map"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class AspectMap:
             "shape": list(self.shape),
             "history": self.history,
         }
-        return save_tensors(path, self.network.state_dict(), {"aspect_map": json.dumps(plain)})
+        return save_network(path, _KIND, self.network, plain)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> AspectMap:
@@ -160,21 +160,17 @@ class AspectMap:
         Raises:
             DataError: if the file is damaged or does not fit the network.
         """
-        tensors, metadata = load_tensors(path)
-        try:
-            plain = json.loads(metadata["aspect_map"])
+        place = resolve_device(device)
+
+        def rebuilt(plain: dict[str, Any]) -> AspectMap:
             aspect = next(iter(Schema.from_plain(plain["aspect"])))
             config = build(AspectMapConfig, plain["config"], where="aspect map")
             channels, height, width = plain["shape"]
-            latent_dim, history = int(plain["latent_dim"]), list(plain["history"])
-            network = _network(config, aspect, latent_dim, (channels, height, width))
-            network.load_state_dict(tensors)
-        except (KeyError, ValueError, TypeError, RuntimeError, StopIteration) as error:
-            raise DataError(
-                "an aspect map is read back", f"{path} ({error})", "train it again"
-            ) from None
-        network.to(resolve_device(device)).eval()
-        return cls(network, aspect, config, latent_dim, (channels, height, width), history)
+            shape, latent_dim = (channels, height, width), int(plain["latent_dim"])
+            network = _network(config, aspect, latent_dim, shape).to(place)
+            return cls(network, aspect, config, latent_dim, shape, list(plain["history"]))
+
+        return load_network(path, _KIND, rebuilt)
 
 
 def train_aspect_map(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from augmint.core.config import build, to_plain
-from augmint.core.errors import DataError, UsageError
+from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
-from augmint.core.runs import load_tensors, save_tensors
+from augmint.core.runs import load_network, save_network
 from augmint.core.streams import scope, stream
 from augmint.core.types import to_float
 from augmint.latent.inversion import Inversion, errors
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from augmint.core.types import ByteArray, Logs, Shape
 
 _CHUNK = 256
+_KIND = "encoder"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class LatentEncoder:
             "shape": list(self.shape),
             "history": self.history,
         }
-        return save_tensors(path, self.network.state_dict(), {"encoder": json.dumps(plain)})
+        return save_network(path, _KIND, self.network, plain)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> LatentEncoder:
@@ -136,20 +136,15 @@ class LatentEncoder:
         Raises:
             DataError: if the file is damaged or does not fit the network.
         """
-        tensors, metadata = load_tensors(path)
-        try:
-            plain = json.loads(metadata["encoder"])
+        place = resolve_device(device)
+
+        def rebuilt(plain: dict[str, Any]) -> LatentEncoder:
             config = build(EncoderConfig, plain["config"], where="encoder")
             channels, height, width = plain["shape"]
-            network = _network(config, (channels, height, width))
-            network.load_state_dict(tensors)
-            history = list(plain["history"])
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise DataError(
-                "a latent encoder is read back", f"{path} ({error})", "train it again"
-            ) from None
-        network.to(resolve_device(device)).eval()
-        return cls(network, config, (channels, height, width), history)
+            network = _network(config, (channels, height, width)).to(place)
+            return cls(network, config, (channels, height, width), list(plain["history"]))
+
+        return load_network(path, _KIND, rebuilt)
 
 
 def train_encoder(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from augmint.aspects.base import Schema
 from augmint.core.config import build, to_plain
-from augmint.core.errors import DataError, IncompatibleError, UsageError
+from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.streams import scope
 from augmint.core.types import to_float
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from augmint.core.types import ByteArray, FloatArray, Shape
 
 _BATCH = 256
+_KIND = "task"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ class TrainedTask:
 
     def save(self, path: Path) -> str:
         """Write weights and description to one safetensors file; return its SHA-256."""
-        from augmint.core.runs import save_tensors
+        from augmint.core.runs import save_network
 
         plain = {
             "config": to_plain(self.config),
@@ -140,8 +140,7 @@ class TrainedTask:
             "history": self.history,
             "views": self.views,
         }
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        return save_tensors(path, tensors, {"task": json.dumps(plain)})
+        return save_network(path, _KIND, self.network, plain)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> TrainedTask:
@@ -150,25 +149,18 @@ class TrainedTask:
         Raises:
             DataError: if the file is damaged or does not fit the network.
         """
-        from augmint.core.runs import load_tensors
+        from augmint.core.runs import load_network
 
-        tensors, metadata = load_tensors(path)
-        try:
-            plain = json.loads(metadata["task"])
+        def rebuilt(plain: dict[str, Any]) -> TrainedTask:
             schema = Schema.from_plain(plain["schema"])
             config = build(TaskConfig, {**plain["config"], "weights": None}, where="task")
             channels, height, width = plain["shape"]
             shape = (channels, height, width)
             aspect = schema[config.aspect]
             network = build_network(config, shape, aspect.width, device, flat=aspect.flat)
-            network.load_state_dict(tensors)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise DataError(
-                "a trained network's file must hold its description and weights",
-                f"{path} ({error})",
-                "train it again",
-            ) from None
-        return cls(network.eval(), config, schema, shape, device, plain["history"], plain["views"])
+            return cls(network, config, schema, shape, device, plain["history"], plain["views"])
+
+        return load_network(path, _KIND, rebuilt)
 
     def _outputs(self, batch: Tensor) -> Tensor:
         """Return raw outputs; maps at the stored size, whatever size the network saw."""
