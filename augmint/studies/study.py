@@ -299,12 +299,13 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     fields = merge(PRESETS[options.preset], BUILT_IN.get(data, {}))
     from_file = {} if options.config is None else read_yaml(Path(options.config))
     asked = options.task or _setting(options, "task.kind")
-    fields = merge(fields, _of_task(asked, from_file))
+    gap = _asked_for("gap", options, from_file)
+    fields = merge(fields, _of_task(asked, from_file, gap))
     if _asked_for("long_tail", options, from_file):
         arms = [a for a in fields.get("arms", _DEFAULT_ARMS) if a != BALANCED.name]
         fields = merge(fields, LONG_TAIL)
         fields["arms"] = [BASELINE.name, BALANCED.name, *(a for a in arms if a != BASELINE.name)]
-    if _asked_for("gap", options, from_file):
+    if gap:
         fields = merge(fields, GAP)
     fields = merge(fields, from_file)
     said: dict[str, Any] = {
@@ -335,12 +336,13 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
     return dataclasses.replace(config, task=task)
 
 
-def _of_task(name: str | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
+def _of_task(name: str | None, from_file: Mapping[str, Any], gap: bool) -> dict[str, Any]:
     """Return what a task adds to a preset: its network, and a generator that carries its aspect.
 
     Args:
         name: of a task or the beginning of one ("segment"), or None.
         from_file: a file's fields, which may name it.
+        gap: what the task predicts is unknown in a gap, so that a generator cannot be asked for it.
     """
     task = from_file.get("task")
     found = name or (task.get("kind") if isinstance(task, Mapping) else None)
@@ -352,6 +354,8 @@ def _of_task(name: str | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
     kind = found if found in known else known[0]
     task = TASKS.get(kind)
     own: dict[str, Any] = {"task": {**task.defaults, "kind": kind}}
+    if task.asks and not gap:
+        return own | {"generator": dict(task.asks)}
     if task.kinds & CONDITIONING.create(GanConfig().conditioning).kinds:
         return own  # the preset's generator carries it
     if all(ASPECTS.get(k).spatial for k in task.kinds):

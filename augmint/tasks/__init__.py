@@ -21,5 +21,5 @@ verdict accepts what it gives. A study reads `Scores.points` and `Scores.per_ima
 know of no task. Importing a task loads no torch.
 
 To add a task: a frozen dataclass in a new module, decorated with `@TASKS.register("its-name")`,
-that declares `kinds`, `role`, `measure` and `defaults`, and says how it scores (`_scores`).
+that declares `kinds`, `role`, `measure`, `defaults` and `asks`, and says how it scores (`_scores`).
 """

@@ -280,6 +280,9 @@ class Task(ABC):
     """The score that decides."""
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields of `TaskConfig` where the task's own default differs from classification's."""
+    asks: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of a study's generator by which it is asked for what the task predicts. Without any it
+    is asked by the preset's conditioning, or draws with the image what lies in the image plane."""
 
     @classmethod
     def configured(cls, fields: Mapping[str, Any] = MappingProxyType({})) -> TaskConfig:

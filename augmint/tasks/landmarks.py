@@ -114,6 +114,18 @@ class LandmarkTask(Task):
     kinds: ClassVar[frozenset[str]] = frozenset({"landmarks"})
     measure: ClassVar[Measure] = NME
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"network": "integral-regressor"})
+    # shown where points belong, a generator puts them there more exactly than it draws its own
+    asks: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            "conditioning": {
+                "name": "vac-var",
+                "enters": "maps",
+                "regressor": {"network": "integral-regressor", "zeta": 30.0, "loss": "l1"},
+            },
+            "fake_aspects": "mixed",
+            "auxiliary_rate": 2e-3,
+        }
+    )
 
     def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.asarray((values[..., 2] > 0).any(1))

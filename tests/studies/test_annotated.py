@@ -25,6 +25,7 @@ from augmint.studies.rows import Rows
 from augmint.studies.steps import bounded
 from augmint.studies.study import ProveOptions, resolve
 from augmint.tasks.base import RealRows
+from augmint.training.compatibility import check_compatible
 
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "landmarks": ("toy-faces", 8, {"task.network": {"name": "small-cnn", "channels": 8}}),
@@ -169,6 +170,19 @@ def test_policies_that_may_mirror_unknown_pairs_are_left_out(tmp_path: Path) -> 
     found = fitted_to(config, blind).policy.candidates
     assert "flip-affine" not in found
     assert "affine" in found
+
+
+def test_points_are_asked_for_as_maps_or_drawn_if_that_is_wanted(tmp_path: Path) -> None:
+    table = ingest("toy-faces", tmp_path)
+    asked = fitted_to(resolve("toy-faces", ProveOptions(task="landmarks")), table).generator
+    assert (asked.conditioning["name"], asked.conditioning["enters"]) == ("vac-var", "maps")  # type: ignore[index]
+    assert (asked.carries, asked.joint) == (("label", "landmarks"), ())
+    settings = {"generator.joint": ["landmarks"], "generator.conditioning": "vac"}
+    told = resolve("toy-faces", ProveOptions(task="landmarks", settings=settings))
+    drawn = fitted_to(told, table).generator
+    assert (drawn.carries, drawn.joint) == (("label",), ("landmarks",))
+    for gan in (asked, drawn):
+        check_compatible(gan, table.schema, table.images.shape[1:])
 
 
 def test_a_task_is_named_by_its_beginning_or_by_a_setting() -> None:
