@@ -56,7 +56,7 @@ def chain(
     if condition is None:
         plain: FloatImages = layers(maps)
         return plain
-    pooled: dict[tuple[int, int], Tensor] = {}
+    pooled = {(condition.shape[2], condition.shape[3]): condition}
     for place, layer in enumerate(layers):
         maps = layer(maps)
         if str(place) in entered:
