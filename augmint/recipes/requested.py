@@ -114,7 +114,7 @@ class _Measuring:
         self.seed, self.device = seed, device
         self.numbers: dict[str, float | None] = {}
         self.pictures: dict[str, Image] = {}
-        self.curves: dict[str, list[tuple[float, float]]] = {"gans": [], "pairs": []}
+        self.curves: dict[str, dict[str, tuple[float, float]]] = {"gans": {}, "pairs": {}}
         self.shown = 0
         for name, measurer in networks.items():
             own = measurer.errors(data.test.images, data.test.values[name])
@@ -155,7 +155,8 @@ class _Measuring:
             self.numbers[f"diversity_{name}"] = found.spread
             if trained.schema[aspect].kind == "landmarks":
                 kind = "gans" if name in self.config.gans else "pairs"
-                self.curves[kind].append((found.error, found.spread))
+                weight = name.rpartition("-")[2]
+                self.curves[kind][weight] = (found.error, found.spread)
         self.shown += trained.images_shown
         self.pictures[name] = self._picture(sampler, targets, seed)
 
@@ -198,20 +199,24 @@ class _Measuring:
     def outcome(self) -> Outcome:
         """Return all numbers, and the comparison of the two curves where there are two."""
         from augmint.metrics.requests import above
+        from augmint.studies.report.curves import trade_svg
 
+        files = {}
         if all(len(curve) > 1 for curve in self.curves.values()):
-            gans, pairs = (np.array(self.curves[k]).T for k in ("gans", "pairs"))
+            gans, pairs = (np.array(list(self.curves[k].values())).T for k in ("gans", "pairs"))
             found = above((gans[0], gans[1]), (pairs[0], pairs[1]))
             self.numbers["diversity_above_cbigan"] = None if np.isnan(found) else found
-        text = (
+            methods = {"VAR": self.curves["gans"], "cBiGAN": self.curves["pairs"]}
+            files["curve.svg"] = trade_svg(methods, "error of the points asked for (NME)")
+        how = (
             f"{min(self.config.targets, len(self.data.test))} targets of test images, "
             f"{self.config.each} images each; errors by a network trained on real images"
         )
         protocols = {
-            name: text if value is not None else "refused: the curves share no error"
+            name: how if value is not None else "refused: the curves share no error"
             for name, value in self.numbers.items()
         }
-        return Outcome(self.numbers, protocols, self.pictures, self.shown)
+        return Outcome(self.numbers, protocols, self.pictures, self.shown, files=files)
 
 
 def _errors(measurer: TrainedTask, aspect: str) -> Callable[[ByteArray, AspectValues], FloatArray]:

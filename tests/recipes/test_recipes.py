@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -178,6 +179,9 @@ def test_one_number_of_steps_for_all_trainings(
     options = RecipeOptions(debug=True, variant=variant, settings=["steps=2"])
     result = run_recipe("var-began-faces", tmp_path / "a", options)
     assert result["images_shown"] == 4 * 2 * batch, "two of VAR and two of cBiGAN"
+    drawing = ElementTree.parse(tmp_path / "a" / "curve.svg")
+    words = {"".join(e.itertext()).strip() for e in drawing.iter() if e.tag.endswith("text")}
+    assert {"VAR", "cBiGAN", "0.03", "0.1", "0.8"} <= words, "methods, and weights at their points"
     with pytest.raises(UsageError, match="steps must be at least 1"):
         run_recipe(
             "var-began-faces", tmp_path / "b", dataclasses.replace(options, settings=["steps=0"])

@@ -1,4 +1,4 @@
-"""Drawings of their own, as SVG files: training losses and intervals of differences."""
+"""Drawings of their own, as SVG files: training losses, intervals, diversity over error."""
 
 from __future__ import annotations
 
@@ -85,6 +85,41 @@ def intervals_svg(
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(range(len(rows)), [str(r["against"]) for r in rows])
         axes.set_xlabel(f"merged minus it, in points of test {measure}; the band is ± delta")
+        return _svg(figure)
+
+
+def trade_svg(curves: Mapping[str, Mapping[str, tuple[float, float]]], error: str) -> str:
+    """Return what images asked for something vary by, over how far they miss it.
+
+    Args:
+        curves: by method; each its (error, diversity) by weight. The first stands out.
+        error: what the error is.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _canvas(8.4, 4.2)
+        for i, (method, points) in enumerate(curves.items()):
+            colour, order = (_BASE, 2) if i else (_ACCENT, 3)
+            in_order = sorted(points.values())
+            axes.plot(
+                [e for e, _ in in_order],
+                [d for _, d in in_order],
+                color=colour,
+                linestyle=_STYLES[i % len(_STYLES)],
+                marker="o",
+                label=method,
+                zorder=order,
+            )
+            for weight, (x, y) in points.items():
+                axes.annotate(
+                    weight, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8.5
+                )
+        axes.margins(0.06, 0.12)
+        axes.grid(axis="y", color=_RULE, linewidth=0.6)
+        axes.set_xlabel(error)
+        axes.set_ylabel("MSE between images of one request")
+        axes.legend(frameon=False, fontsize=8.5, loc="best")
         return _svg(figure)
 
 
