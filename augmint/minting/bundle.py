@@ -223,6 +223,7 @@ class Bundle:
             bank=self.bank,
             truncates=self.truncates,
             joint=Joint.of(self.gan, self.schema, self.shape[0]),
+            mixed=self.gan.fake_aspects == "mixed",
         )
 
     def is_copy(self) -> Callable[[ByteArray], np.ndarray] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from augmint.aspects.base import Schema
 from augmint.core.errors import UsageError
 from augmint.core.streams import stream
 from augmint.core.types import AspectValues, to_uint8
 from augmint.minting.truncation import Of, PulledStyles, check_truncation
+from augmint.training.between import between
 
 if TYPE_CHECKING:
     from augmint.conditioning.base import Conditioning, ConditioningContext
@@ -53,6 +55,7 @@ class GanSampler:
         truncation: None; tau > 0 for latents, psi from 0 to 1 for styles.
         bank: training values of the schema's aspects, rows aligned, from which aspects that a
             request leaves open are drawn (rows of the same category).
+        mixed: draw them between those of two such rows, as the generator was trained to.
         truncates: what truncation acts on; styles need a generator that gives them.
         joint: what its images carry as further channels; None: nothing.
 
@@ -70,6 +73,7 @@ class GanSampler:
     bank: Mapping[str, np.ndarray] = field(default_factory=dict)
     truncates: Of = "latents"
     joint: Joint | None = None
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -97,7 +101,7 @@ class GanSampler:
         """Return values for every aspect that is asked for, those missing drawn from the bank.
 
         A row of the bank is drawn for each id among the rows that agree with every category
-        asked for.
+        asked for; if `mixed`, two that agree in every category, and a place between them.
 
         Raises:
             UsageError: if an aspect is missing and the bank does not hold it, or if no row of
@@ -116,13 +120,25 @@ class GanSampler:
                     f"values for {known}",
                     "give them, or a bank of training values (bank={...})",
                 )
-        chosen = self._bank_rows(complete, ids, seed)
-        return complete | {n: torch.as_tensor(self.bank[n][chosen]) for n in open_names}
+        drawn = self._of_bank(open_names, complete, ids, seed, "mint.aspects")
+        if self.mixed:
+            other = self._of_bank(open_names, complete | drawn, ids, seed, "mint.others")
+            share = stream(seed, "mint.between", 0, ids).uniform(1)[:, 0]
+            drawn = between(Schema(tuple(schema[n] for n in open_names)), drawn, other, share)
+        return complete | drawn
 
-    def _bank_rows(self, asked: Mapping[str, Tensor], ids: IntArray, seed: int) -> IntArray:
+    def _of_bank(
+        self, names: Sequence[str], asked: Mapping[str, Tensor], ids: IntArray, seed: int, why: str
+    ) -> dict[str, Tensor]:
+        chosen = self._bank_rows(asked, ids, seed, why)
+        return {n: torch.as_tensor(self.bank[n][chosen]) for n in names}
+
+    def _bank_rows(
+        self, asked: Mapping[str, Tensor], ids: IntArray, seed: int, why: str
+    ) -> IntArray:
         keys = [a.name for a in self.context.schema.of_kind("category") if a.name in asked]
         size = len(next(iter(self.bank.values())))
-        chance = stream(seed, "mint.aspects", 0, ids).uniform(1).numpy()[:, 0].astype(np.float64)
+        chance = stream(seed, why, 0, ids).uniform(1).numpy()[:, 0].astype(np.float64)
         wanted = np.stack([np.asarray(asked[k]) for k in keys] or [np.zeros(len(ids), np.int64)])
         held = np.stack([self.bank[k] for k in keys] or [np.zeros(size, np.int64)])
         rows = np.zeros(len(ids), np.int64)

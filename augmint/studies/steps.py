@@ -325,6 +325,8 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
         asked = config.gap.requests(bundle.bank, bundle.schema, config.seed)
         bundle = replace(bundle, bank=asked)
     sampler = bundle.sampler(device)
+    if config.gap is not None:
+        sampler = replace(sampler, mixed=False)  # drawn over the whole gap, its edges too
     schema = bundle.schema
     quotas = quotas_of(class_counts(rows, table.strata(), len(table.strata_names())), config)
     if LABEL not in schema:  # nothing is asked for a class: as many in all

@@ -10,11 +10,13 @@ import torch
 
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
+from augmint.aspects.vector import Vector
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import UsageError
 from augmint.core.types import Sampler
 from augmint.minting.sampler import GanSampler, PairingSampler
 
+AGE = Vector("age", ("years",))
 IDS = np.arange(100, 170)
 LABELS = torch.from_numpy(IDS % 3)
 
@@ -87,6 +89,34 @@ def test_open_aspects_come_from_rows_of_the_same_class(generator: Any, one_hot: 
         GanSampler(generator, one_hot, context).sample(
             {"label": torch.tensor([0])}, np.array([0]), 1
         )
+
+
+def test_mixed_values_lie_between_those_of_two_rows_that_agree_in_every_category(
+    generator: Any, one_hot: Any
+) -> None:
+    schema = Schema((Category("label", ("ant", "bee")), Category("sex", ("f", "m")), AGE))
+    context = ConditioningContext(schema, (1, 8, 8), 6)
+    bank = {
+        "label": np.array([0, 0, 0, 1, 1]),
+        "sex": np.array([0, 0, 1, 0, 0]),
+        "age": np.array([[10.0], [20.0], [50.0], [70.0], [90.0]], np.float32),
+    }
+    sampler = GanSampler(generator, one_hot, context, bank=bank, mixed=True)
+    ids = np.arange(4000)
+    values = sampler.complete({"label": torch.from_numpy(ids % 2)}, ids, 1)
+    age, sex, label = values["age"][:, 0], values["sex"], values["label"]
+    assert (age[(label == 0) & (sex == 1)] == 50.0).all(), "one row alone: nothing lies beside it"
+    assert (sex[label == 1] == 0).all()
+    for of, low in ((0, 10.0), (1, 70.0)):
+        here = age[(label == of) & (sex == 0)]
+        width = 10.0 * (1 + of)
+        assert bool(((here >= low) & (here <= low + width)).all())
+        # half the pairs are of one row twice, the others lie anywhere between the two
+        inside = (here > low) & (here < low + width)
+        assert float(inside.float().mean()) == pytest.approx(0.5, abs=0.06)
+        assert float(here[inside].mean()) == pytest.approx(low + width / 2, abs=0.05 * width)
+    alone = sampler.complete({"label": torch.tensor([1])}, np.array([301]), 1)
+    assert torch.equal(alone["age"][0], values["age"][301])
 
 
 @pytest.mark.parametrize("chunk", [0, -1])
