@@ -52,7 +52,9 @@ class Concatenation(GeneratorSide):
 
     The generator gets (z, e); the critic sees the image with e as Σ width constant channels. e
     holds the encodings of all vector-like aspects, a category one-hot (Mirza and Osindero 2014,
-    1411.1784). What enters the generator as maps, the critic sees as the same maps.
+    1411.1784). What enters the generator as maps, the critic sees as the same maps; then masks and
+    maps are carried too, as pairs of a mask and its image are in image-to-image translation (Isola
+    et al. 2017, 1611.07004, with noise in place of dropout).
 
     Args:
         critic: False leaves the critic without the aspects, as some printed losses have it: then
@@ -60,6 +62,10 @@ class Concatenation(GeneratorSide):
     """
 
     critic: bool = True
+
+    @property
+    def kinds(self) -> frozenset[str]:  # type: ignore[override]
+        return GeneratorSide.kinds | ({"mask", "map"} if self.enters == "maps" else set())
 
     @property
     def generator_alone(self) -> bool:  # type: ignore[override]

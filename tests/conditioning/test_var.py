@@ -274,15 +274,19 @@ def test_what_lies_in_the_image_plane_may_enter_as_maps() -> None:
 
 
 def test_a_critic_sees_the_maps_that_the_generator_is_given() -> None:
-    where = context(LABEL, POINTS)
     method = Concatenation(enters="maps")
+    where = context(*method.carried(Schema((LABEL, POINTS, PARTS))))
     real = images("real")
     seen, nothing = method.critic_inputs(where, real, VALUES)
     assert nothing is None
-    assert seen.shape == (N, 1 + method.critic_channels(where), 12, 12) == (N, 1 + 3 + 2, 12, 12)
+    assert seen.shape == (N, 1 + method.critic_channels(where), 12, 12)
+    assert method.critic_channels(where) == 3 + 2 + 2, "classes, points, and a mask's classes"
     _, maps = method.generator_inputs(where, torch.zeros(N, 8), VALUES)
     assert maps is not None
     assert torch.equal(seen[:, 4:], maps)
+    assert torch.equal(seen[:, 7], VALUES["parts"].float())
+    flat = Concatenation().carried(Schema((LABEL, POINTS, PARTS)))
+    assert [a.name for a in flat] == ["label", "points"], "a mask has no place in a latent"
 
 
 def test_a_bounded_network_is_not_bounded_twice() -> None:
