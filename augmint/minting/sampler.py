@@ -128,17 +128,22 @@ class GanSampler:
         return complete | drawn
 
     def _of_bank(
-        self, names: Sequence[str], asked: Mapping[str, Tensor], ids: IntArray, seed: int, why: str
+        self,
+        names: Sequence[str],
+        asked: Mapping[str, Tensor],
+        ids: IntArray,
+        seed: int,
+        purpose: str,
     ) -> dict[str, Tensor]:
-        chosen = self._bank_rows(asked, ids, seed, why)
+        chosen = self._bank_rows(asked, ids, seed, purpose)
         return {n: torch.as_tensor(self.bank[n][chosen]) for n in names}
 
     def _bank_rows(
-        self, asked: Mapping[str, Tensor], ids: IntArray, seed: int, why: str
+        self, asked: Mapping[str, Tensor], ids: IntArray, seed: int, purpose: str
     ) -> IntArray:
         keys = [a.name for a in self.context.schema.of_kind("category") if a.name in asked]
         size = len(next(iter(self.bank.values())))
-        chance = stream(seed, why, 0, ids).uniform(1).numpy()[:, 0].astype(np.float64)
+        chance = stream(seed, purpose, 0, ids).uniform(1).numpy()[:, 0].astype(np.float64)
         wanted = np.stack([np.asarray(asked[k]) for k in keys] or [np.zeros(len(ids), np.int64)])
         held = np.stack([self.bank[k] for k in keys] or [np.zeros(size, np.int64)])
         rows = np.zeros(len(ids), np.int64)

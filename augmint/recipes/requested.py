@@ -208,12 +208,12 @@ class _Measuring:
             self.numbers["diversity_above_cbigan"] = None if np.isnan(found) else found
             methods = {"VAR": self.curves["gans"], "cBiGAN": self.curves["pairs"]}
             files["curve.svg"] = trade_svg(methods, "error of the points asked for (NME)")
-        how = (
+        text = (
             f"{min(self.config.targets, len(self.data.test))} targets of test images, "
             f"{self.config.each} images each; errors by a network trained on real images"
         )
         protocols = {
-            name: how if value is not None else "refused: the curves share no error"
+            name: text if value is not None else "refused: the curves share no error"
             for name, value in self.numbers.items()
         }
         return Outcome(self.numbers, protocols, self.pictures, self.shown, files=files)

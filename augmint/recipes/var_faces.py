@@ -156,6 +156,7 @@ class _Curve:
 
 
 BOTH_SEEN = "R also sees real images, as in the program, and has two convolutions"
+K_BOUNDED = "k stays in [0, 1], as in the program: the text does not say"
 CURVES = {
     "curve": _Curve(
         short_began,
@@ -164,6 +165,7 @@ CURVES = {
         4000,
         (
             BOTH_SEEN,
+            K_BOUNDED,
             "all rates of BEGAN are 0.0005, and k moves by 0.1: by 0.001 it is below 0.05 when so "
             "short a training ends",
         ),
@@ -243,7 +245,6 @@ class VarBeganFaces(RequestedRecipe):
         told = [
             *SHARED,
             "the loss is log(1 + |y - R|), the program's; the printed one is no distance",
-            "k stays in [0, 1], as in the program: the text does not say",
         ]
         if variant in CURVES:
             told += [
@@ -253,7 +254,7 @@ class VarBeganFaces(RequestedRecipe):
                 *CURVES[variant].told,
             ]
         else:
-            told.append("k moves by 0.001, as in the program: the text names no rate")
+            told += [K_BOUNDED, "k moves by 0.001, as in the program: the text names no rate"]
         if variant == "text":
             told.append(BOTH_SEEN)
         return [*told, DEBUG] if debug else told

@@ -151,8 +151,14 @@ def test_the_critic_of_pairs_is_shown_points_as_maps_and_no_unknown_one() -> Non
 
 def test_values_that_enter_as_maps_train_too() -> None:
     trained = training(enters="maps").run(progress=False).gan
-    assert trained.context.schema["points"].planes == 2
-    assert trained.step == 6
+    sampler = GanSampler(
+        trained.generator, CONDITIONING.create(trained.config.conditioning), trained.context
+    )
+    points = torch.tensor([[[3.0, 4.0, 2.0], [8.0, 2.0, 2.0]]]).repeat(2, 1, 1)
+    points[1, 0] = torch.tensor([9.0, 9.0, 2.0])
+    asked = {"points": points, "age": torch.full((2, 1), 40.0)}
+    one, other = sampler.sample(asked, np.zeros(2, np.int64), 0)
+    assert not np.array_equal(one, other), "the same noise, another place"
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
