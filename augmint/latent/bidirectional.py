@@ -22,8 +22,8 @@ own.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,28 +35,23 @@ from torch.optim import Adam
 from augmint.aspects.base import Aspect, Schema
 from augmint.conditioning.base import ConditioningContext
 from augmint.conditioning.encoding import vector
-from augmint.core.config import fingerprint, to_plain
+from augmint.conditioning.generator_side import GeneratorSide
+from augmint.core.config import to_plain
 from augmint.core.errors import UsageError
-from augmint.core.machine import resolve_device
-from augmint.core.progress import Progress
-from augmint.core.registry import CONDITIONING, Spec
-from augmint.core.runs import lock_folder, tensors_digest
-from augmint.core.streams import permutation, scope, stream
-from augmint.core.types import AspectValues, Logs, to_float
+from augmint.core.registry import Spec
+from augmint.core.streams import scope, stream
+from augmint.core.types import AspectValues, Logs
 from augmint.networks.began import Encoder, check_grid
 from augmint.networks.blocks import channels_last, initialise_glorot
+from augmint.training.adversarial import AdversarialTraining
 from augmint.training.averaging import Average
 from augmint.training.batches import Batches, TrainingImages
-from augmint.training.checkpointer import Checkpointer
 from augmint.training.compatibility import check_mode
 from augmint.training.config import GanConfig
 from augmint.training.game import build_generator, call, choose, frozen
-from augmint.training.gan import TrainedGan
-from augmint.training.guard import Guard, GuardRules, batch_diversity
-from augmint.training.loop import LoopResult, run_phases
+from augmint.training.guard import GuardRules
 from augmint.training.phases import Group, Phase
-from augmint.training.recorder import Recorder
-from augmint.training.state import ModulePart, OptimiserPart, Parts
+from augmint.training.state import ModulePart
 
 Signs = Literal["consistent", "literal"]
 
@@ -125,19 +120,6 @@ class BidirectionalConfig:
             ema=self.ema,
             fake_aspects=self.fake_aspects,
         )
-
-
-@dataclass(frozen=True)
-class TrainedBidirectional:
-    """What the three became.
-
-    Args:
-        gan: the generator and all that sampling from it and bundling it need.
-        encoder: images to encoded values, `(N, width)`, in evaluation mode.
-    """
-
-    gan: TrainedGan
-    encoder: nn.Module
 
 
 class PairCritic(nn.Module):
@@ -216,13 +198,13 @@ class _Players:
 
     config: BidirectionalConfig
     context: ConditioningContext
+    conditioning: GeneratorSide
     seed: int
     generator: nn.Module
     critic: nn.Module
     encoder: nn.Module
 
     def __post_init__(self) -> None:
-        self.conditioning = CONDITIONING.create(self.config.gan().conditioning)
         self.aspects = [a for a in self.context.schema if a.kind in self.conditioning.kinds]
 
     def values(self, aspects: AspectValues) -> Tensor:
@@ -238,15 +220,15 @@ class _Players:
 
     def generate(self, aspects: AspectValues, purpose: str, step: int) -> Tensor:
         numbers = stream(self.seed, f"latent.{purpose}", step, self.config.batch)
-        return self.images(self.generator, aspects, numbers)
-
-    def images(self, generator: nn.Module, aspects: AspectValues, numbers: Any) -> Tensor:
-        like = next(generator.parameters())
+        like = next(self.generator.parameters())
         latent = self.conditioning.sample_latent(self.context, aspects, numbers).to(like)
-        images: Tensor = call(
-            generator, *self.conditioning.generator_inputs(self.context, latent, aspects)
-        )
+        inputs = self.conditioning.generator_inputs(self.context, latent, aspects)
+        images: Tensor = call(self.generator, *inputs)
         return images
+
+    def chance(self, phase: str, step: int) -> contextlib.AbstractContextManager[None]:
+        """Seed the global generator, which a network's noise or dropout may read."""
+        return scope(self.seed, f"noise.{phase}", step)
 
     def encode(self, images: Tensor, known: Tensor) -> Tensor:
         """Return s; 0 where y is 0 because nothing is labelled, or D would know s by that."""
@@ -263,14 +245,15 @@ class _CriticPhase(Phase):
         players = self.players
         real, aspects = self.batches.real(step)
         wanted = self.batches.fake_aspects("critic", step)
-        with torch.no_grad():
-            fake = players.generate(wanted, "critic", step)
-            encoded = players.encode(real, players.known(aspects))
-        loss = critic_loss(
-            players.belong(players.values(aspects), aspects, real),
-            players.belong(players.values(wanted), wanted, fake),
-            players.belong(encoded, aspects, real),
-        )
+        with players.chance("critic", step):
+            with torch.no_grad():
+                fake = players.generate(wanted, "critic", step)
+                encoded = players.encode(real, players.known(aspects))
+            loss = critic_loss(
+                players.belong(players.values(aspects), aspects, real),
+                players.belong(players.values(wanted), wanted, fake),
+                players.belong(encoded, aspects, real),
+            )
         return {"critic": loss}, {}
 
 
@@ -283,7 +266,7 @@ class _PlayersPhase(Phase):
         players, config = self.players, self.players.config
         real, aspects = self.batches.real(step)
         wanted = self.batches.fake_aspects("generator", step)
-        with frozen(list(players.critic.parameters())):
+        with players.chance("players", step), frozen(list(players.critic.parameters())):
             fake = players.generate(wanted, "generator", step)
             deceived = F.softplus(-players.belong(players.values(wanted), wanted, fake)).mean()
             known = players.known(aspects)
@@ -296,17 +279,15 @@ class _PlayersPhase(Phase):
         return {"generator": deceived, "encoder": loss}, logs
 
 
-class BidirectionalTraining:
+class BidirectionalTraining(AdversarialTraining):
     """One training run, built and ready: `run` trains what is left of it.
-
-    Exactly resumable, as `training.gan.GanTraining` is.
 
     Args:
         config: what is trained, and how.
         data: the training split.
         schema: of `data.values`; its vectors and landmarks are asked for.
         seed: of everything random.
-        folder: for checkpoints; None keeps none.
+        folder: for checkpoints and events; None keeps none.
         device: "auto", "cpu" or "cuda".
         rules: of the guard; None: its defaults.
 
@@ -315,6 +296,9 @@ class BidirectionalTraining:
             and the schema has no landmarks or the generator takes none.
         UsageError: for a size that a network cannot reach.
     """
+
+    title = "cBiGAN"
+    slower = "lower its rate"
 
     def __init__(
         self,
@@ -326,19 +310,18 @@ class BidirectionalTraining:
         device: str = "cpu",
         rules: GuardRules | None = None,
     ) -> None:
-        self.config, self.data, self.seed, self.folder = config, data, seed, folder
         gan = config.gan()
         parts = choose(gan)
-        self.schema = parts.conditioning.carried(schema).fitted(data.values)
-        context = ConditioningContext(self.schema, data.shape, config.latent_dim)
+        schema = parts.conditioning.carried(schema).fitted(data.values)
+        context = ConditioningContext(schema, data.shape, config.latent_dim)
         parts.conditioning.check(context)
         mode = parts.conditioning.generator_mode
         check_mode("of cBiGAN", "generator", gan.generator, parts.generator, mode)
         parts.generator.check_shape(data.shape)
         check_grid("the encoder of cBiGAN", config.channels, data.shape)
-        self.device = resolve_device(device)
-        self.players = self._players(gan, context)
-        self.batches = Batches(data, self.schema, gan, seed, self.device)
+        super().__init__(gan, data, schema, data.shape, context, seed, folder, device)
+        self.config = config
+        self.players = self._players()
         self.average = Average(self.players.generator, config.ema)
         networks = {n: getattr(self.players, n) for n in ("critic", "generator", "encoder")}
         self.groups = {n: self._group(n, network) for n, network in networks.items()}
@@ -348,107 +331,38 @@ class BidirectionalTraining:
             _PlayersPhase(self.players, self.batches, rest),
         ]
         self.phases[-1].after.append(self.average.update)
-        self.recorder = Recorder()
-        kept = Parts(
-            **{name: ModulePart(network) for name, network in networks.items()},
-            average=ModulePart(self.average.module),
-            **{f"adam.{n}": OptimiserPart(g.optimiser) for n, g in self.groups.items()},
-        )
-        rows = permutation(seed, "guard.rows", len(data))[:1024]
-        self.guard = Guard(
-            kept,
-            [g.optimiser for g in self.groups.values()],
-            rules,
-            diversity=lambda: batch_diversity(self._fixed_images()),
-            real_diversity=batch_diversity(to_float(torch.from_numpy(data.images[rows]))),
-        )
+        self._begin({name: ModulePart(network) for name, network in networks.items()}, rules)
 
-    def run(
-        self, progress: bool = True, stop: Callable[[], bool] | None = None
-    ) -> TrainedBidirectional:
-        """Train what is left.
+    @property
+    def encoder(self) -> nn.Module:
+        """E: images `(N, C, H, W)` to encoded values `(N, Σ width)`; as good as the run has come."""
+        return self.players.encoder
 
-        Raises:
-            InterruptedRunError, TrainingDivergedError: see `training.gan.train_gan`.
-        """
-        with contextlib.ExitStack() as stack:
-            checkpoint, start = None, 0
-            if self.folder is not None:
-                stack.enter_context(lock_folder(self.folder))
-                checkpoint = self._checkpointer(self.folder)
-                start = checkpoint.resume()
-            bar = None
-            if progress and start < self.config.steps:
-                total = self.config.steps * self.config.batch
-                bar = stack.enter_context(Progress(total, "cBiGAN", each=self.config.batch))
-                bar.resume(start * self.config.batch)
-            result = run_phases(
-                self.phases,
-                self.config.steps,
-                start=start,
-                recorder=self.recorder,
-                checkpoint=checkpoint,
-                guard=self.guard,
-                progress=bar,
-                stop=stop,
-            )
-        return self._trained(result)
+    def _plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = to_plain(self.config)
+        del plan["steps"]  # no step depends on it
+        return plan
 
-    def _players(self, gan: GanConfig, context: ConditioningContext) -> _Players:
-        conditioning = CONDITIONING.create(gan.conditioning)
-        aspects = [a for a in self.schema if a.kind in conditioning.kinds]
+    def _players(self) -> _Players:
+        aspects = [a for a in self.schema if a.kind in self.conditioning.kinds]
+        channels, shape = self.config.channels, self.shape
         with scope(self.seed, "init.generator"):
-            generator = build_generator(gan, self.schema, context.shape)
+            generator = build_generator(self.gan, self.schema, shape)
         with scope(self.seed, "init.critic"):
-            drawn = conditioning.as_maps(context)
-            critic = PairCritic(aspects, drawn, self.config.channels, context.shape)
+            drawn = self.conditioning.as_maps(self.context)
+            critic = PairCritic(aspects, drawn, channels, shape)
             initialise_glorot(critic)
         with scope(self.seed, "init.encoder"):
-            encoder = ValueEncoder(aspects, self.config.channels, context.shape)
+            encoder = ValueEncoder(aspects, channels, shape)
             initialise_glorot(encoder)
         for network in (generator, critic, encoder):
             channels_last(network.to(self.device).train())
-        return _Players(self.config, context, self.seed, generator, critic, encoder)
+        return _Players(
+            self.config, self.context, self.conditioning, self.seed, generator, critic, encoder
+        )
 
     def _group(self, name: str, network: nn.Module) -> Group:
         parameters = list(network.parameters())
         return Group(
             name, parameters, Adam(parameters, self.config.rate, self.config.betas, fused=True)
         )
-
-    def _fixed_images(self) -> Tensor:
-        aspects = self.batches.fake_aspects("fixed", 0)
-        numbers = stream(self.seed, "latent.fixed", 0, self.config.batch)
-        with torch.no_grad():
-            return self.players.images(self.average.module, aspects, numbers)
-
-    def _checkpointer(self, folder: Path) -> Checkpointer:
-        parts = Parts(**self.guard.parts.parts, recorder=self.recorder, guard=self.guard)
-        identity = fingerprint(
-            {
-                "config": to_plain(
-                    replace(self.config, steps=1)
-                ),  # no step depends on their number
-                "schema": self.schema.to_plain(),
-                "seed": self.seed,
-                "data": self.data.digest(),
-            }
-        )
-        return Checkpointer(folder / "checkpoints", parts, identity)
-
-    def _trained(self, result: LoopResult) -> TrainedBidirectional:
-        generator = self.average.module
-        gan = TrainedGan(
-            generator=generator,
-            generator_digest=tensors_digest(generator.state_dict()),
-            config=self.config.gan(),
-            schema=self.schema,
-            shape=self.data.shape,
-            context=self.players.context,
-            logs=result.history,
-            events=list(result.events),
-            images_shown=result.step * self.config.batch,
-            step=result.kept,
-            stopped=result.stopped,
-        )
-        return TrainedBidirectional(gan, self.players.encoder.eval().requires_grad_(False))

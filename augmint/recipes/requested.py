@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -84,18 +84,17 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         data = annotated(config, surroundings, self.kinds, 3)
         measuring = _Measuring.build(config, data, surroundings)
         seed, device = surroundings.seed, measuring.device
-        for name, gan in config.gans.items():
-            gan = replace(gan, steps=config.steps or gan.steps)
-            where = surroundings.out / "generators" / name
-            rules = patient(gan.steps)
-            run = GanTraining(gan, data.train, data.schema, seed, where, device, rules)
-            measuring.add(name, run.run())
-        for name, pair in config.pairs.items():
-            pair = replace(pair, steps=config.steps or pair.steps)
-            where = surroundings.out / "generators" / name
-            rules = patient(pair.steps)
-            both = BidirectionalTraining(pair, data.train, data.schema, seed, where, device, rules)
-            measuring.add(name, both.run().gan)
+        kinds: tuple[tuple[Mapping[str, Any], Any], ...] = (
+            (config.gans, GanTraining),
+            (config.pairs, BidirectionalTraining),
+        )
+        for chosen, training in kinds:
+            for name, one in chosen.items():
+                one = replace(one, steps=config.steps or one.steps)
+                where = surroundings.out / "generators" / name
+                rules = patient(one.steps)
+                run = training(one, data.train, data.schema, seed, where, device, rules)
+                measuring.add(name, run.run())
         return measuring.outcome()
 
 

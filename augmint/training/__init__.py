@@ -18,7 +18,7 @@ Adversarial training:
 - `batches`: real rows and wanted aspects, as functions of the step.
 - `gan_phases`: critic with auxiliaries, generator, or both at once; `direct_phase`: a generator that
   learns without a critic.
-- `gan`: `train_gan` and `GanTraining`.
+- `adversarial`: the frame that every adversarial run shares; `gan`: `train_gan` and `GanTraining`.
 
 To train something else, write phases and give them to `run_phases`; the loop needs no change.
 """

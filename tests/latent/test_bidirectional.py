@@ -14,7 +14,12 @@ from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.vector import Vector
-from augmint.core.errors import IncompatibleError, InterruptedRunError, UsageError
+from augmint.core.errors import (
+    IncompatibleError,
+    InterruptedRunError,
+    TrainingDivergedError,
+    UsageError,
+)
 from augmint.core.registry import CONDITIONING
 from augmint.core.runs import tensors_digest
 from augmint.latent.bidirectional import (
@@ -27,6 +32,7 @@ from augmint.latent.bidirectional import (
 )
 from augmint.minting.sampler import GanSampler
 from augmint.training.batches import TrainingImages
+from augmint.training.guard import GuardRules
 from augmint.training.loop import run_phase
 
 POINTS = Landmarks("points", ("a", "b"), (12, 12), pairs=())
@@ -150,7 +156,7 @@ def test_the_critic_of_pairs_is_shown_points_as_maps_and_no_unknown_one() -> Non
 
 
 def test_values_that_enter_as_maps_train_too() -> None:
-    trained = training(enters="maps").run(progress=False).gan
+    trained = training(enters="maps").run(progress=False)
     sampler = GanSampler(
         trained.generator, CONDITIONING.create(trained.config.conditioning), trained.context
     )
@@ -161,22 +167,37 @@ def test_values_that_enter_as_maps_train_too() -> None:
     assert not np.array_equal(one, other), "the same noise, another place"
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole = training().run(progress=False)
+STYLE = {"name": "stylegan2-generator", "channels": 4, "widest": 8, "style": 4, "mapping_layers": 2}
+
+
+@pytest.mark.parametrize("generator", [TINY.generator, STYLE])
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path, generator: Any) -> None:
+    """A StyleGAN2 draws noise beside its latent, which must not depend on what ran before."""
+    straight = training(generator=generator)
+    whole = straight.run(progress=False)
     asked = iter([False, False, True])
     with pytest.raises(InterruptedRunError):
-        training(tmp_path).run(progress=False, stop=lambda: next(asked))
-    again = training(tmp_path).run(progress=False)
-    assert again.gan.generator_digest == whole.gan.generator_digest
-    digests = [tensors_digest(t.encoder.state_dict()) for t in (whole, again)]
+        training(tmp_path, generator=generator).run(progress=False, stop=lambda: next(asked))
+    torch.rand(5)
+    second = training(tmp_path, generator=generator)
+    again = second.run(progress=False)
+    assert again.generator_digest == whole.generator_digest
+    digests = [tensors_digest(t.encoder.state_dict()) for t in (straight, second)]
     assert digests[0] == digests[1]
-    assert again.gan.step == 6
+    assert again.step == 6
+    assert again.processor_seconds > 0
     with pytest.raises(UsageError, match="one configuration"):
-        training(tmp_path, theta=0.1).run(progress=False)
+        training(tmp_path, generator=generator, theta=0.1).run(progress=False)
+
+
+def test_a_run_that_was_never_good_is_an_error() -> None:
+    rules = GuardRules(fraction=1e6, strikes=1, warm_up=0)
+    with pytest.raises(TrainingDivergedError, match="lower its rate"):
+        BidirectionalTraining(TINY, data(), SCHEMA, 5, rules=rules).run(progress=False)
 
 
 def test_its_generator_samples_as_any_other() -> None:
-    trained = training().run(progress=False).gan
+    trained = training().run(progress=False)
     sampler = GanSampler(
         trained.generator, CONDITIONING.create(trained.config.conditioning), trained.context
     )
