@@ -75,6 +75,9 @@ class GeneratorArchitecture(Architecture):
     """
     truncates: ClassVar[bool] = True
     """Latents nearer to 0 give more typical images; not where a latent is an image's very noise."""
+    redraws: ClassVar[bool] = False
+    """Draws noise of a latent anew while it trains: its module has `redrawn`, how many of a latent's
+    first entries are N(0, I), which is set after `build`; the others are what was asked for."""
     asks: ClassVar[frozenset[str]] = frozenset()
     """What a direct objective must give it ("dropped conditions")."""
 

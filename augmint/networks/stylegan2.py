@@ -217,14 +217,15 @@ class StyleGan2Generator(GeneratorArchitecture):
     doubling has two. After each size a 1x1 modulated convolution draws an image, which is added to
     the doubled one before it. A condition joins the mapping ("modulation"). In training, with
     probability `mixing`, the layers after a random one get the style of another latent (mixing
-    regularisation, Karras et al. 2019, 1812.04948, section 3.1). The last image is not squashed.
+    regularisation, Karras et al. 2019, 1812.04948, section 3.1): of other noise and, where a latent
+    is noise and code, the same code. The last image is not squashed.
 
     Args:
         channels: width of the map of the full size; each halving doubles it.
         widest: at most; 512 in the paper.
         style: width of a style; 512 in the paper.
         mapping_layers: 8 in the paper.
-        mixing: probability, 0.9 in the paper.
+        mixing: probability, 0.9 in the paper; above 0 it takes latents with N(0, I) noise.
     """
 
     channels: int = 32
@@ -236,6 +237,10 @@ class StyleGan2Generator(GeneratorArchitecture):
     bounded: ClassVar[bool] = False
     gives: ClassVar[frozenset[str]] = frozenset({"styles"})
     condition_modes: ClassVar[frozenset[str]] = frozenset({"modulation"})
+
+    @property
+    def redraws(self) -> bool:  # type: ignore[override]
+        return self.mixing > 0.0
 
     def check_shape(self, shape: Shape) -> None:
         check_residual("stylegan2-generator", min(self.channels, self.widest), shape)
@@ -259,6 +264,7 @@ class _Generator(nn.Module):
         widths = widths_of(plan.channels, plan.widest, k)
         grid = (height // 2**k, width // 2**k)
         self.mixing = plan.mixing
+        self.redrawn = latent
         self.mapping = Mapping(latent, plan.style, plan.mapping_layers, condition)
         self.constant = nn.Parameter(torch.randn(1, widths[0], *grid))
         layers = [StyledLayer(widths[0], widths[0], plan.style, grid, False)]
@@ -279,7 +285,9 @@ class _Generator(nn.Module):
         styles: Tensor = style[:, None].expand(-1, count, -1)
         if not self.training or self.mixing == 0.0:
             return styles
-        other = self.mapping(torch.randn_like(latent), condition)
+        noise = torch.randn_like(latent)[:, : self.redrawn]
+        # the rest of the latent says what the image shows, which holds for all of its layers
+        other = self.mapping(torch.cat((noise, latent[:, self.redrawn :]), 1), condition)
         mixed = torch.rand(len(latent), 1, device=latent.device) < self.mixing
         first = torch.randint(1, count, (len(latent), 1), device=latent.device)
         later = torch.arange(count, device=latent.device) >= first

@@ -63,6 +63,14 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     if direct:
         _check_direct(config, parts, width == parts.conditioning.noise_width(context))
     parts.generator.check_latent(_name(config.generator), width, shape)
+    if parts.generator.redraws and not parts.conditioning.noise_width(context):
+        raise IncompatibleError(
+            f"the generator {_name(config.generator)} as set mixes images of two latents, whose "
+            "noise it draws from N(0, 1)",
+            f"the conditioning {_name(config.conditioning)}, which draws its latent otherwise",
+            "set mixing: 0 (stylegan2-generator: --set generator.generator.mixing=0), or give the "
+            "conditioning another latent: one-hot (none: normal)",
+        )
     if direct:
         return
     seen = (shape[0] + parts.conditioning.critic_channels(context), *shape[1:])

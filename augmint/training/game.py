@@ -302,7 +302,10 @@ def generator_of(parts: Chosen, context: ConditioningContext) -> nn.Module:
     """Return the generator of chosen parts, its weights from the global generator."""
     width = parts.conditioning.latent_width(context)
     condition = parts.conditioning.condition_width(context)
-    return parts.generator.build(width, context.shape, condition)
+    generator: Any = parts.generator.build(width, context.shape, condition)
+    if parts.generator.redraws:
+        generator.redrawn = parts.conditioning.noise_width(context)
+    return cast("nn.Module", generator)
 
 
 def build_game(

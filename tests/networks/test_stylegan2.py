@@ -125,6 +125,19 @@ def test_mixing_changes_later_layers_alone_and_only_in_training() -> None:
     assert torch.equal(network(latent), network.synthesise(network.styles(latent)))
 
 
+def test_mixing_draws_noise_anew_and_keeps_what_was_asked() -> None:
+    network, latent = generator(mixing=1.0), draws("z", 8, 5)
+    network.redrawn = 3
+    seen: list[Tensor] = []
+    network.mapping.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with streams.scope(0, "chance"):
+        network.styles(latent)
+    own, other = seen
+    assert torch.equal(own, latent)
+    assert torch.equal(other[:, 3:], latent[:, 3:])
+    assert not bool((other[:, :3] == latent[:, :3]).any())
+
+
 def test_noise_is_new_in_training_and_fixed_in_evaluation() -> None:
     network, latent = generator(mixing=0.0), draws("z", 2, 5)
     for layer in network.layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from augmint.aspects.base import Schema
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.training.compatibility import check_compatible
 from augmint.training.config import GanConfig
+from augmint.training.gan import build_generator
 
 Make = Callable[..., GanConfig]
 SHAPE = (1, 12, 12)
@@ -99,6 +101,33 @@ def test_the_latent_of_a_flow_is_as_wide_as_its_images(tiny: Make, schema: Schem
     with pytest.raises(UsageError, match=r"144 numbers.*got 64.*generator.latent_dim=144"):
         check_compatible(tiny(**{**ALONE, "latent_dim": 64}), schema, SHAPE)
     check_compatible(tiny(**{**ALONE, "conditioning": "none"}), schema, SHAPE)
+
+
+MIXED = {"name": "stylegan2-generator", "channels": 4, "widest": 8, "style": 8}
+
+
+@pytest.mark.parametrize("latent", ["uniform", "sign"])
+def test_styles_are_mixed_of_latents_with_noise(latent: str, tiny: Make, schema: Schema) -> None:
+    told = "stylegan2-generator.*mixes.*conditioning concatenation.*mixing=0"
+    concatenation = {"name": "concatenation", "latent": latent}
+    with pytest.raises(IncompatibleError, match=told):
+        check_compatible(tiny(generator=MIXED, conditioning=concatenation), schema, SHAPE)
+    plain = {**MIXED, "mixing": 0.0}
+    check_compatible(tiny(generator=plain, conditioning=concatenation), schema, SHAPE)
+    none = {"name": "none", "latent": "uniform"}
+    with pytest.raises(IncompatibleError, match="stylegan2-generator"):
+        check_compatible(tiny(generator=MIXED, conditioning=none), schema, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "noise"),
+    [("concatenation", 8), ("infogan", 8), ({"name": "concatenation", "enters": "modulation"}, 8)],
+)
+def test_the_generator_is_told_which_columns_are_noise(
+    conditioning: object, noise: int, tiny: Make, schema: Schema
+) -> None:
+    network: Any = build_generator(tiny(generator=MIXED, conditioning=conditioning), schema, SHAPE)
+    assert network.redrawn == noise
 
 
 def test_conditioning_without_its_aspect(tiny: Make) -> None:
