@@ -47,14 +47,14 @@ class PenaltyContext:
 
 @dataclass(frozen=True)
 class Penalty(ABC):
-    """A term added to one player's loss every `interval` steps, times `interval`.
+    """A term added to one player's loss at every `interval`-th of its updates, times `interval`.
 
     With an interval n > 1 the optimiser's rate and betas are rescaled by n / (n + 1), so that
     regularising lazily changes nothing on average (Karras et al. 2020, appendix B).
 
     Args:
         weight: factor of the term.
-        interval: steps from one evaluation to the next.
+        interval: updates of the player from one evaluation to the next.
     """
 
     weight: float = 1.0

@@ -29,7 +29,7 @@ class PathLength(Penalty):
 
     Args:
         weight: gamma_pl.
-        interval: steps from one evaluation to the next.
+        interval: updates of the generator from one evaluation to the next.
         rate: of the moving mean.
     """
 

@@ -95,7 +95,8 @@ class GeneratorPhase(Phase):
                 with torch.no_grad():
                     real = _show(game, *self.batches.real(step), "real", step).output
             epoch = self.batches.epoch(step)
-            return _generator_losses(game, step, fakes, seen, real, epoch)
+            due = _due(game, "generator", step // self.interval)
+            return _generator_losses(game, step, fakes, seen, real, epoch, due)
 
 
 class BothPhase(Phase):
@@ -118,7 +119,8 @@ class BothPhase(Phase):
             loss, logs = _critic_loss(game, step, seen_real, seen_fake)
             compared = _detached(seen_real.output) if _compares(game) else None
             epoch = self.batches.epoch(step)
-            losses, more = _generator_losses(game, step, fakes, seen_fake, compared, epoch)
+            due = _due(game, "generator", step)
+            losses, more = _generator_losses(game, step, fakes, seen_fake, compared, epoch, due)
             beside, rest = _auxiliary_losses(
                 self, game, step, (real, real_aspects), fakes.detached()
             )
@@ -163,7 +165,13 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
 
 
 def _generator_losses(
-    game: Game, step: int, fakes: Fakes, seen: Seen, real: CriticOutput | None, epoch: int
+    game: Game,
+    step: int,
+    fakes: Fakes,
+    seen: Seen,
+    real: CriticOutput | None,
+    epoch: int,
+    due: Sequence[tuple[int, Penalty]],
 ) -> tuple[dict[str, Tensor], Logs]:
     conditioning = game.parts.conditioning
     loss, game.state["objective"], logs = game.parts.adversaries[0].generator_loss(
@@ -186,7 +194,7 @@ def _generator_losses(
         loss = loss + term
         if game.trained_by_generator:
             losses[GENERATOR_HEADS] = term
-    for i, penalty in _due(game, "generator", step):
+    for i, penalty in due:
         context = PenaltyContext(
             network=lambda images: game.judge(images, fakes.aspects),
             stream=game.numbers(f"penalty.{i}", step),
@@ -201,12 +209,12 @@ def _generator_losses(
     return {**losses, "generator": loss}, logs
 
 
-def _due(game: Game, player: Player, step: int) -> list[tuple[int, Penalty]]:
-    """The penalties of a player that fall on this step, with their places."""
+def _due(game: Game, player: Player, update: int) -> list[tuple[int, Penalty]]:
+    """The penalties of a player that fall on its update of this number, with their places."""
     return [
         (i, p)
         for i, p in enumerate(game.parts.penalties)
-        if p.player == player and step % p.interval == 0
+        if p.player == player and update % p.interval == 0
     ]
 
 

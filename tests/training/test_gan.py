@@ -216,6 +216,18 @@ def test_a_lazy_penalty_comes_on_its_steps_times_its_interval(
     assert (generator["lr"], generator["betas"]) == (GanConfig().generator_rate, (0.0, 0.9))
 
 
+@pytest.mark.parametrize("every", [1, 2, 4])
+def test_a_generators_penalty_counts_the_updates_of_the_generator(
+    every: int, tiny: Make, data: TrainingImages, schema: Schema
+) -> None:
+    penalty = {"name": "orthogonal", "interval": 4}
+    config = tiny(penalties=(penalty,), generator_interval=every)
+    phase = GanTraining(config, data, schema, 1).phases[1]
+    updates = [every * k for k in range(1, 9)]
+    told = [k for k in updates if "non_orthogonality" in phase.losses(k)[1]]
+    assert told == [4 * every, 8 * every]
+
+
 def test_lazy_rates_closed_form() -> None:
     assert lazy_rates(0.1, (0.5, 0.9), 1) == (0.1, (0.5, 0.9))
     rate, betas = lazy_rates(0.002, (0.0, 0.99), 16)
