@@ -118,13 +118,14 @@ class Game:
     def __post_init__(self) -> None:
         self.head_map: dict[str, nn.Module] = dict(self.heads.items())
         self.auxiliary_map: dict[str, nn.Module] = dict(self.auxiliaries.items())
-        self.critic_parameters = [*self.critic.parameters(), *self.heads.parameters()]
         self.trained_by_generator = self.parts.conditioning.generator_phase_critic(
             self.head_map, self.critic
         )
         trained = {id(p) for p in self.trained_by_generator}
-        beside = [*self.critic_parameters, *self.auxiliaries.parameters()]
-        self._frozen_for_generator = [p for p in beside if id(p) not in trained]
+        own = [*self.critic.parameters(), *self.heads.parameters()]
+        # one update of all players would else move the generator's share twice
+        self.critic_parameters = [p for p in own if id(p) not in trained]
+        self._frozen_for_generator = [*self.critic_parameters, *self.auxiliaries.parameters()]
 
     def numbers(self, purpose: str, step: int) -> Any:
         """Return the stream of a purpose and a step, one row a sample of the batch (of our share)."""

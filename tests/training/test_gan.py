@@ -216,6 +216,23 @@ def test_a_lazy_penalty_comes_on_its_steps_times_its_interval(
     assert (generator["lr"], generator["betas"]) == (GanConfig().generator_rate, (0.0, 0.9))
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_every_weight_moves_once_a_step(
+    both: bool, tiny: Make, data: TrainingImages, schema: Schema
+) -> None:
+    """InfoGAN's Q is the generator's to train, even where both players are updated at once."""
+    config = tiny(conditioning="infogan", simultaneous=both, critic_clip=1e-4)
+    training = GanTraining(config, data, schema, 1)
+    owned = [id(p) for group in training.groups.values() for p in group.parameters]
+    assert len(owned) == len(set(owned))
+    code = list(training.game.heads.parameters())
+    before = [p.detach().clone() for p in code]
+    for phase in training.phases:
+        run_phase(phase, 1)
+    moved = max(float((p.detach() - q).abs().max()) for p, q in zip(code, before, strict=True))
+    assert 0.0 < moved <= config.generator_rate * 1.001, "Adam's first step is its rate"
+
+
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_a_generators_penalty_counts_the_updates_of_the_generator(
     every: int, tiny: Make, data: TrainingImages, schema: Schema
