@@ -31,6 +31,9 @@ class PenaltyContext:
         latents, styles: the generator's inputs and intermediate styles.
         real_output, fake_output: the critic's outputs of this very step ("outputs").
         fake_network: the critic with the generated images' aspects bound; None: as `network`.
+        along, fake_along: the same critics as functions of moved images and of the maps `(N, 2, 3)`
+            that moved them, output to input in normalised coordinates: the aspects that they are
+            told of move along. None: as `network` and `fake_network`.
     """
 
     network: Callable[[Tensor], CriticOutput]
@@ -43,6 +46,8 @@ class PenaltyContext:
     real_output: CriticOutput | None = None
     fake_output: CriticOutput | None = None
     fake_network: Callable[[Tensor], CriticOutput] | None = None
+    along: Callable[[Tensor, Tensor], CriticOutput] | None = None
+    fake_along: Callable[[Tensor, Tensor], CriticOutput] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Penalty(ABC):
     """Differentiates a gradient."""
     batch_coupled: ClassVar[bool] = False
     """The penalty of a batch, or its state, is not the mean of those of its parts."""
+    mirrors: ClassVar[bool] = False
+    """May show the critic mirrored images: an aspect whose left and right are unknown refuses it."""
     real_in_generator: ClassVar[bool] = False
     """A generator's penalty that needs the critic's output on real images; under no_grad."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from augmint.core.types import CriticOutput, FloatImages, Logs, State
 
 
-def shifted(images: FloatImages, stream: Stream, share: float, flip: bool) -> FloatImages:
-    """Return images moved by whole pixels, at random a sample, mirrored or not.
+def shifted(
+    images: FloatImages, stream: Stream, share: float, flip: bool
+) -> tuple[FloatImages, Tensor]:
+    """Return images moved by whole pixels, at random a sample, mirrored or not, and the maps.
 
     Each is moved by up to `share` of its height and width, edges repeated, and mirrored left to
-    right with probability 1/2 where `flip` is set.
+    right with probability 1/2 where `flip` is set. The maps `(N, 2, 3)` lead from output to input
+    positions in coordinates from -1 to 1 over the frame.
     """
     n, _, height, width = images.shape
     draws = stream.uniform(3).to(images)
@@ -33,11 +37,17 @@ def shifted(images: FloatImages, stream: Stream, share: float, flip: bool) -> Fl
     right = torch.floor(draws[:, 1] * (2 * left + 1)).long() - left
     at_row = (rows - down[:, None]).clamp(0, height - 1)
     at_column = (columns - right[:, None]).clamp(0, width - 1)
+    side = torch.ones_like(draws[:, 2])
     if flip:
-        at_column = torch.where(draws[:, 2:] < 0.5, width - 1 - at_column, at_column)
+        mirrored = draws[:, 2] < 0.5
+        at_column = torch.where(mirrored[:, None], width - 1 - at_column, at_column)
+        side = torch.where(mirrored, -side, side)
     sample = torch.arange(n, device=images.device)[:, None, None]
     picked = images.permute(0, 2, 3, 1)[sample, at_row[:, :, None], at_column[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
+    zero = torch.zeros_like(side)
+    across = torch.stack((side, zero, -2.0 * side * right / width), 1)
+    along = torch.stack((zero, side.abs(), -2.0 * down / height), 1)
+    return picked.permute(0, 3, 1, 2), torch.stack((across, along), 1)
 
 
 def _said(output: CriticOutput | None, whose: str) -> CriticOutput:
@@ -56,8 +66,8 @@ class Consistency(Penalty):
         weight · E (D(x) - D(T(x)))²  [ + fake_weight · E (D(G(z)) - D(T(G(z))))² ]
 
     T moves by whole pixels and may mirror (Zhang et al. 2020, 1910.12027, eq. 5; with generated
-    images too, balanced consistency: Zhao et al. 2021, 2002.04724). Aspects that a shift or a
-    mirror changes do not reach the critic here: set `flip` only where mirrored images are real.
+    images too, balanced consistency: Zhao et al. 2021, 2002.04724). Aspects that the critic is told
+    of (points, masks, angles) move with the image. Set `flip` only where mirrored images are real.
 
     Args:
         weight: lambda, 10 in the paper.
@@ -72,22 +82,37 @@ class Consistency(Penalty):
     flip: bool = False
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "outputs"})
 
+    @property
+    def mirrors(self) -> bool:  # type: ignore[override]
+        return self.flip
+
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         if context.real is None or context.fake is None:
             raise UsageError(
                 "consistency needs the critic's inputs", "none", "pass real=images, fake=images"
             )
         said = _said(context.real_output, "real").per_sample()
-        moved = shifted(context.real, context.stream, self.shift, self.flip)
-        gap = F.mse_loss(context.network(moved).per_sample(), said)
+        moved = self._said_of_moved(context, context.real, context.network, context.along)
+        gap = F.mse_loss(moved, said)
         loss = self.weight * gap
         logs = {"inconsistency": gap.detach()}
         if self.fake_weight:
             said = _said(context.fake_output, "generated").per_sample()
-            moved = shifted(context.fake, context.stream, self.shift, self.flip)
             network = context.fake_network or context.network
-            loss = loss + self.fake_weight * F.mse_loss(network(moved).per_sample(), said)
+            along = context.fake_along or context.along
+            moved = self._said_of_moved(context, context.fake, network, along)
+            loss = loss + self.fake_weight * F.mse_loss(moved, said)
         return loss, state, logs
+
+    def _said_of_moved(
+        self,
+        context: PenaltyContext,
+        images: FloatImages,
+        network: Callable[[Tensor], CriticOutput],
+        along: Callable[[Tensor, Tensor], CriticOutput] | None,
+    ) -> Tensor:
+        moved, maps = shifted(images, context.stream, self.shift, self.flip)
+        return (network(moved) if along is None else along(moved, maps)).per_sample()
 
 
 @PENALTIES.register("lecam")

@@ -78,7 +78,7 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     critic.check_shape(seen)
     _check_objective(config, parts, critic.feature_width(seen))
     _check_top_k(config, parts)
-    _check_penalties(config, parts)
+    _check_penalties(config, parts, schema)
     _check_augmenters(config, parts)
 
 
@@ -308,8 +308,16 @@ def check_mode(
     )
 
 
-def _check_penalties(config: GanConfig, parts: Chosen) -> None:
+def _check_penalties(config: GanConfig, parts: Chosen, schema: Schema) -> None:
     for spec, penalty in zip(config.penalties, parts.penalties, strict=True):
+        unknown = next((a for a in schema if penalty.mirrors and not a.mirrors), None)
+        if unknown is not None:
+            raise IncompatibleError(
+                f"the penalty {_name(spec)} as set mirrors images",
+                f"{unknown.name}, a {unknown.kind} that does not know its left and right",
+                "set flip: false (consistency: --set generator.penalties=[consistency]), or name "
+                "its pairs in the data's schema",
+            )
         coupled = penalty.per_sample and parts.adversaries[1].batch_coupled
         if penalty.player == "critic" and coupled:
             raise IncompatibleError(

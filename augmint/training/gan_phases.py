@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augmint.aspects.base import CoordinateMap
+from augmint.augmentation.base import moved
 from augmint.core.types import AspectValues, CriticOutput, Logs
 from augmint.penalties.base import Penalty, PenaltyContext, Player
 from augmint.training.batches import Batches
@@ -153,6 +155,8 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
         context = PenaltyContext(
             network=lambda images: game.judge(images, real.aspects),
             fake_network=lambda images: game.judge(images, fake.aspects),
+            along=lambda images, maps: game.judge(images, _along(game, real.aspects, maps)),
+            fake_along=lambda images, maps: game.judge(images, _along(game, fake.aspects, maps)),
             stream=game.numbers(f"penalty.{i}", step),
             real=real.images.detach() if "inputs" in penalty.needs else None,
             fake=fake.images.detach() if "inputs" in penalty.needs else None,
@@ -207,6 +211,12 @@ def _generator_losses(
         )
         loss = loss + _apply(game, i, penalty, context, logs)
     return {**losses, "generator": loss}, logs
+
+
+def _along(game: Game, aspects: AspectValues, maps: Tensor) -> AspectValues:
+    """The aspects of images that were moved by maps."""
+    height, width = game.context.shape[1:]
+    return moved(aspects, game.context.schema, CoordinateMap(maps, (height, width)))
 
 
 def _due(game: Game, player: Player, update: int) -> list[tuple[int, Penalty]]:

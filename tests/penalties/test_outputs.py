@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
+from augmint.aspects.base import CoordinateMap
+from augmint.aspects.mask import Mask
 from augmint.core import streams
 from augmint.core.errors import UsageError
 from augmint.core.types import CriticOutput
@@ -76,12 +80,48 @@ def test_dragan_looks_around_real_images() -> None:
 
 def test_moved_images_are_whole_pixel_moves_with_repeated_edges() -> None:
     original = images("real")
-    moved = shifted(original, numbers(), 0.25, flip=True)
+    moved, _ = shifted(original, numbers(), 0.25, flip=True)
     padded = torch.nn.functional.pad(original, (2, 2, 2, 2), mode="replicate")
     for one, wide in zip(moved, padded, strict=True):
         crops = [wide[:, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
         assert any(torch.equal(one, c) or torch.equal(one, c.flip(2)) for c in crops)
-    assert torch.equal(shifted(original, numbers(), 0.0, flip=False), original)
+    assert torch.equal(shifted(original, numbers(), 0.0, flip=False)[0], original)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_points_and_planes_move_with_the_image(flip: bool) -> None:
+    """A dot, its coordinates and its mask are at one place after the move."""
+    dots = torch.zeros(40, 1, 9, 12)
+    dots[:, 0, 4, 7] = 1.0
+    moved, maps = shifted(dots, streams.stream(3, "dots", 0, 40), 0.2, flip)
+    coordinates = CoordinateMap(maps, (9, 12))
+    points = coordinates.forward_points(torch.tensor([[[7.5, 4.5]]]).expand(40, 1, 2))
+    row, column = moved[:, 0].flatten(1).argmax(1) // 12, moved[:, 0].flatten(1).argmax(1) % 12
+    expected = torch.stack((column, row), 1) + 0.5
+    torch.testing.assert_close(points[:, 0], expected)
+    assert len(expected.unique(dim=0)) > 10
+    mask = Mask("dot", ("ground", "dot")).warp(dots[:, 0].byte(), coordinates)
+    assert torch.equal(mask, moved[:, 0].byte())
+    assert bool(coordinates.mirrors.any()) == flip
+
+
+def test_what_the_critic_is_told_moves_with_the_image() -> None:
+    """A critic that finds the dot where it is told says the same of every copy."""
+    dots = torch.zeros(6, 1, 8, 8)
+    dots[:, 0, 4, 3] = 1.0
+    where = torch.tensor([[[3.5, 4.5]]]).expand(6, 1, 2)
+
+    def told(x: Tensor, points: Tensor) -> CriticOutput:
+        column, row = points[:, 0].long().unbind(1)
+        return CriticOutput(x[torch.arange(6), 0, row, column])
+
+    def along(x: Tensor, maps: Tensor) -> CriticOutput:
+        return told(x, CoordinateMap(maps, (8, 8)).forward_points(where) + 1e-3)
+
+    penalty = Consistency(shift=0.25, flip=True)
+    still = context(lambda x: told(x, where), real=dots, real_output=told(dots, where))
+    assert penalty(still, {})[0] > 0
+    assert penalty(dataclasses.replace(still, along=along), {})[0] == 0
 
 
 def test_consistency_is_zero_for_what_moving_does_not_change() -> None:
@@ -93,7 +133,7 @@ def test_consistency_is_zero_for_what_moving_does_not_change() -> None:
 def test_consistency_is_the_squared_gap() -> None:
     real, fake = images("real"), images("fake")
     given = context(corner_critic, real_output=corner_critic(real), fake_output=corner_critic(fake))
-    moved = shifted(real, numbers(), 0.125, flip=False)
+    moved, _ = shifted(real, numbers(), 0.125, flip=False)
     expected = 10.0 * (moved[:, 0, 0, 0] - real[:, 0, 0, 0]).square().mean()
     assert expected > 0
     torch.testing.assert_close(Consistency()(given, {})[0], expected)

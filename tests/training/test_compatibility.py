@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from augmint.aspects.base import Schema
+from augmint.aspects.landmarks import Landmarks
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.training.compatibility import check_compatible
 from augmint.training.config import GanConfig
@@ -157,3 +159,16 @@ def test_values_that_cannot_be_used(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         check_compatible(tiny(**changes), schema, SHAPE)
+
+
+POINTS = Schema((Landmarks("points", ("a", "b"), (12, 12), pairs=None),))
+
+
+def test_mirrored_copies_ask_for_left_and_right(tiny: Make) -> None:
+    config = tiny(conditioning="concatenation", penalties=("consistency",), augment=None)
+    check_compatible(config, POINTS, SHAPE)
+    flips = dataclasses.replace(config, penalties=({"name": "consistency", "flip": True},))
+    with pytest.raises(IncompatibleError, match=r"consistency.*mirrors.*points.*flip: false"):
+        check_compatible(flips, POINTS, SHAPE)
+    known = Schema((Landmarks("points", ("a", "b"), (12, 12), pairs=(("a", "b"),)),))
+    check_compatible(flips, known, SHAPE)
