@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
 from augmint.networks.base import GeneratorArchitecture
-from augmint.networks.blocks import BatchNorm2d
+from augmint.networks.blocks import BatchNorm2d, Embedding
 from augmint.networks.resnet import (
     SelfAttention,
     UpBlock,
@@ -113,7 +113,7 @@ class _Generator(nn.Module):
         widths = widths_of(plan.channels, WIDEST * plan.channels, k)
         self.grid = (height // 2**k, width // 2**k)
         self.chunks = chunks_of(latent, k + 1) if plan.skip_z else [latent, *[0] * k]
-        self.embedding = nn.Linear(condition, plan.embedding, bias=False) if condition else None
+        self.embedding = Embedding(condition, plan.embedding) if condition else None
         told = plan.embedding if condition else 0
         cells = self.grid[0] * self.grid[1]
         self.project = dense(self.chunks[0], cells * widths[0], spectral)

@@ -45,7 +45,44 @@ def fold_upsampling(weight: Tensor) -> Tensor:
     return torch.stack((right, centre + right, left + centre, left), 3)
 
 
-class UpsampleConv(nn.Module):
+class Filtering:
+    """Marks a layer of our own whose `weight` is `(out, in, …)`; torch's are known by their type."""
+
+    weight: Tensor
+
+
+class Embeds:
+    """Marks a dense layer whose weight holds a vector for each class or value of a code."""
+
+
+class Embedding(Embeds, nn.Linear):
+    """A dense layer of a code, without bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+
+def filters(network: nn.Module) -> list[Tensor]:
+    """Return the weights of convolutions and dense layers as `(out, in, …)`: a filter a row.
+
+    Biases, constants and embeddings are none. What is transposed is turned round.
+
+    Example:
+        >>> [w.shape[0] for w in filters(nn.Sequential(nn.ConvTranspose2d(2, 5, 4), nn.Linear(3, 7)))]
+        [5, 7]
+    """
+    found = []
+    for module in network.modules():
+        if isinstance(module, Embeds):
+            continue
+        if isinstance(module, nn.ConvTranspose2d):
+            found.append(module.weight.transpose(0, 1))
+        elif isinstance(module, nn.Conv2d | nn.Linear | Filtering):
+            found.append(module.weight)
+    return found
+
+
+class UpsampleConv(Filtering, nn.Module):
     """Nearest x2 upsampling followed by a 3x3 convolution, `(N, in, H, W)` to `(N, out, 2H, 2W)`.
 
     The parameter is the 3x3 weight in both forms; `folded` may be changed at any time and only

@@ -20,7 +20,7 @@ from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
 from augmint.core.types import CriticOutput
 from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
-from augmint.networks.blocks import channels_last, flattened
+from augmint.networks.blocks import Embeds, Filtering, channels_last, flattened
 from augmint.networks.dcgan import doublings
 from augmint.networks.resnet import SMALLEST_GRID, check_residual
 from augmint.networks.sizes import refuse_condition
@@ -38,7 +38,7 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * GAIN
 
 
-class EqualLinear(nn.Module):
+class EqualLinear(Filtering, nn.Module):
     """A dense layer whose weight is N(0, 1) / rate at first and multiplied by rate / sqrt(fan_in).
 
     `rate` below 1 slows the layer's learning by that factor (Karras et al. 2019, 1812.04948).
@@ -55,7 +55,11 @@ class EqualLinear(nn.Module):
         return F.linear(x, self.weight * self.scale, self.bias * self.rate)
 
 
-class EqualConv2d(nn.Module):
+class EqualEmbedding(Embeds, EqualLinear):
+    """An `EqualLinear` of a code."""
+
+
+class EqualConv2d(Filtering, nn.Module):
     """A convolution that keeps the size (or halves it, blurred first), with equalised weights."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, halves: bool = False) -> None:
@@ -99,7 +103,7 @@ def doubled(images: FloatImages) -> FloatImages:
     return blur(spread.view(n, channels, 2 * height, 2 * width), 2, 1, 4.0)
 
 
-class ModulatedConv2d(nn.Module):
+class ModulatedConv2d(Filtering, nn.Module):
     """A convolution whose weight a style scales for each sample.
 
         w'_oik = s_i w_oik,   w''_oik = w'_oik / sqrt(Σ_ik w'_oik² + 1e-8)
@@ -180,7 +184,7 @@ class Mapping(nn.Module):
 
     def __init__(self, latent: int, width: int, depth: int, condition: int) -> None:
         super().__init__()
-        self.embedding = EqualLinear(condition, width) if condition else None
+        self.embedding = EqualEmbedding(condition, width) if condition else None
         widths = [latent + (width if condition else 0), *[width] * depth]
         self.layers = nn.ModuleList(EqualLinear(a, b, rate=0.01) for a, b in pairwise(widths))
 

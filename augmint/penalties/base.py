@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from augmint.core.types import CriticOutput, Logs, State
 
 Player = Literal["critic", "generator"]
-Need = Literal["inputs", "parameters", "latents", "styles", "outputs"]
+Need = Literal["inputs", "filters", "latents", "styles", "outputs"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PenaltyContext:
         network: the critic as a function of its input images, the real images' aspects bound.
         stream: random numbers, one row a sample.
         real, fake: the critic's inputs `(N, C, H, W)`, detached, of equal N ("inputs").
-        parameters: the player's parameters ("parameters").
+        filters: the weights `(out, in, …)` of the player's convolutions and dense layers ("filters").
         latents, styles: the generator's inputs and intermediate styles.
         real_output, fake_output: the critic's outputs of this very step ("outputs").
         fake_network: the critic with the generated images' aspects bound; None: as `network`.
@@ -40,7 +40,7 @@ class PenaltyContext:
     stream: Stream
     real: Tensor | None = None
     fake: Tensor | None = None
-    parameters: Sequence[Tensor] = field(default=())
+    filters: Sequence[Tensor] = field(default=())
     latents: Tensor | None = None
     styles: Tensor | None = None
     real_output: CriticOutput | None = None

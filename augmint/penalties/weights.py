@@ -29,9 +29,10 @@ class Orthogonal(Penalty):
 
         weight · Σ_layers ‖W Wᵀ ⊙ (1 - I)‖_F²          (`diagonal=True`: ‖W Wᵀ - I‖_F²)
 
-    Rows of W are filters. Without the diagonal their lengths are free, and a generator then stands
+    Rows of W are the filters of a convolution or a dense layer; biases, learned constants and the
+    embedding of a class are left alone. Without the diagonal their lengths are free, and a generator then stands
     truncation of its latents better (Brock et al. 2019, 1809.11096, eq. 3; the form with the
-    diagonal is Brock et al. 2017, 1609.07093). Weights of two or more dimensions count.
+    diagonal is Brock et al. 2017, 1609.07093).
 
     Args:
         weight: beta, 1e-4 in the paper.
@@ -41,13 +42,11 @@ class Orthogonal(Penalty):
     weight: float = 1e-4
     diagonal: bool = False
     player: ClassVar[Player] = "generator"
-    needs: ClassVar[frozenset[Need]] = frozenset({"parameters"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"filters"})
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         terms = []
-        for weight in context.parameters:
-            if weight.ndim < 2:
-                continue
+        for weight in context.filters:
             term = off_diagonal(weight)
             if self.diagonal:
                 lengths = weight.flatten(1).square().sum(1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from augmint.aspects.base import CoordinateMap
 from augmint.augmentation.base import moved
 from augmint.core.types import AspectValues, CriticOutput, Logs
+from augmint.networks.blocks import filters
 from augmint.penalties.base import Penalty, PenaltyContext, Player
 from augmint.training.batches import Batches
 from augmint.training.game import Fakes, Game
@@ -160,7 +161,7 @@ def _critic_loss(game: Game, step: int, real: Seen, fake: Seen) -> tuple[Tensor,
             stream=game.numbers(f"penalty.{i}", step),
             real=real.images.detach() if "inputs" in penalty.needs else None,
             fake=fake.images.detach() if "inputs" in penalty.needs else None,
-            parameters=game.critic_parameters if "parameters" in penalty.needs else (),
+            filters=filters(game.critic) if "filters" in penalty.needs else (),
             real_output=real.output if "outputs" in penalty.needs else None,
             fake_output=fake.output if "outputs" in penalty.needs else None,
         )
@@ -203,7 +204,7 @@ def _generator_losses(
             network=lambda images: game.judge(images, fakes.aspects),
             stream=game.numbers(f"penalty.{i}", step),
             fake=fakes.images,
-            parameters=list(game.generator.parameters()) if "parameters" in penalty.needs else (),
+            filters=filters(game.generator) if "filters" in penalty.needs else (),
             latents=fakes.latent if "latents" in penalty.needs else None,
             styles=fakes.styles if "styles" in penalty.needs else None,
             real_output=real if "outputs" in penalty.needs else None,

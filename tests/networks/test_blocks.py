@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from augmint.core import streams
 from augmint.core.errors import UsageError
+from augmint.core.registry import ARCHITECTURES
+from augmint.networks.base import GeneratorArchitecture
 from augmint.networks.blocks import (
     BatchNorm2d,
     InstanceNorm,
@@ -24,6 +26,7 @@ from augmint.networks.blocks import (
     SpectralUpsampleConv,
     UpsampleConv,
     batch_statistics,
+    filters,
     initialise,
     initialise_orthogonal,
     instance_norm,
@@ -302,3 +305,31 @@ def test_batch_norm_has_second_derivatives() -> None:
 
     assert torch.autograd.gradcheck(normed, (images, *affine))
     assert torch.autograd.gradgradcheck(normed, (images, *affine))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES.names())
+def test_filters_are_the_weights_of_layers_that_mix_inputs(name: str) -> None:
+    """Fed to a linear map, a filter is what one output unit takes the product with."""
+    architecture = ARCHITECTURES.create(name)
+    if not isinstance(architecture, GeneratorArchitecture):
+        return
+    shape = (1, 16, 16)
+    width = architecture.latent_needed(shape) or 24
+    mode = bool(architecture.condition_modes & {"modulation", "conditional-norm"})
+    network = architecture.build(width, shape, 3 if mode else 0)
+    own = {id(p): n for n, p in network.named_parameters()}
+    found = [own[id(w if w._base is None else w._base)] for w in filters(network)]
+    assert len(set(found)) == len(found)
+    assert all(n.endswith("weight") for n in found)
+    assert not any("embedding" in n for n in found)
+    # everything else of two or more dimensions is a bias, a constant or an embedding
+    others = {n for n, p in network.named_parameters() if p.ndim > 1} - set(found)
+    assert all("bias" in n or "constant" in n or "embedding" in n for n in others), others
+
+
+def test_filters_of_a_transposed_convolution_are_its_outputs() -> None:
+    layer = nn.ConvTranspose2d(3, 5, 4, bias=False)
+    (rows,) = filters(layer)
+    dot = torch.zeros(1, 3, 1, 1)
+    dot[0, 1] = 1.0
+    assert torch.equal(layer(dot)[0], rows[:, 1])

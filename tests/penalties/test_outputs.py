@@ -183,10 +183,9 @@ def test_orthogonal_filters_cost_nothing_at_any_length() -> None:
     lengths = torch.tensor([1.0, 2.0, 0.5, 3.0]).double()
     filters = (lengths[:, None] * basis[:4]).reshape(4, 5, 1, 1)
     assert off_diagonal(filters).item() == pytest.approx(0.0, abs=1e-12)
-    bias = torch.ones(7).double()
-    free = Orthogonal(weight=1.0)(context(None, parameters=[filters, bias]), {})[0]
+    free = Orthogonal(weight=1.0)(context(None, filters=[filters]), {})[0]
     assert free.item() == pytest.approx(0.0, abs=1e-12)
-    held = Orthogonal(weight=1.0, diagonal=True)(context(None, parameters=[filters, bias]), {})[0]
+    held = Orthogonal(weight=1.0, diagonal=True)(context(None, filters=[filters]), {})[0]
     assert held.item() == pytest.approx(float((lengths.square() - 1).square().sum()))
 
 
@@ -195,5 +194,5 @@ def test_orthogonal_is_the_sum_of_squared_products() -> None:
     expected = sum(
         float(torch.dot(rows[i], rows[j])) ** 2 for i in range(3) for j in range(3) if i != j
     )
-    loss = Orthogonal(weight=0.1)(context(None, parameters=[rows.view(3, 2, 2, 2)]), {})[0]
+    loss = Orthogonal(weight=0.1)(context(None, filters=[rows.view(3, 2, 2, 2)]), {})[0]
     assert loss.item() == pytest.approx(0.1 * expected)

@@ -437,7 +437,7 @@ def test_penalties_say_whether_they_couple_a_batch() -> None:
                 real=images[0][r],
                 fake=styles[:, 0].tanh().view(-1, 1, 6, 6),
                 styles=styles,
-                parameters=[weight.view(6, 6)],
+                filters=[weight.view(6, 6)],
                 latents=images[0][r].flatten(1),
                 real_output=_rows(drawn("score", 1.0), r),
                 fake_output=_rows(drawn("score", 2.0), r),
