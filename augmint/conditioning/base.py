@@ -99,8 +99,17 @@ class Conditioning(ABC):
         """Return the critic's positional inputs (images, condition)."""
         return images, None
 
-    def heads(self, context: ConditioningContext, feature_width: int) -> Mapping[str, nn.Module]:
-        """Return modules on the critic's features, trained with the critic (ACGAN, InfoGAN's Q)."""
+    def heads(
+        self, context: ConditioningContext, feature_width: int, spectral: bool = False
+    ) -> Mapping[str, nn.Module]:
+        """Return modules on the critic's features, trained with the critic (ACGAN, InfoGAN's Q).
+
+        Args:
+            context: see `ConditioningContext`.
+            feature_width: F.
+            spectral: the critic's weights are divided by their spectral norm, and so is what is
+                added to its score.
+        """
         return {}
 
     def critic_terms(

@@ -18,6 +18,7 @@ from augmint.core.errors import UsageError
 from augmint.core.registry import CONDITIONING
 from augmint.core.streams import Stream
 from augmint.core.types import AspectValues, CriticOutput, Logs
+from augmint.networks.blocks import SpectralLinear
 
 CLASS_HEAD, PROJECTION, CODE_HEAD = "class_head", "projection", "code_head"
 
@@ -65,7 +66,9 @@ class Acgan(GeneratorSide):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is not negative", getattr(self, name), f"set {name}: 1.0")
 
-    def heads(self, context: ConditioningContext, feature_width: int) -> Mapping[str, nn.Module]:
+    def heads(
+        self, context: ConditioningContext, feature_width: int, spectral: bool = False
+    ) -> Mapping[str, nn.Module]:
         return {CLASS_HEAD: nn.Linear(feature_width, self.code_width(context))}
 
     def critic_terms(
@@ -135,17 +138,23 @@ class Projection(GeneratorSide):
 
     with e the code of the aspects (a category one-hot, so that V holds one vector a class), f the
     features and psi the critic's own score (Miyato and Koyama 2018, 1802.05637, eq. 3). The form
-    follows from log-linear class likelihoods; nothing else tells the generator its class.
+    follows from log-linear class likelihoods; nothing else tells the generator its class. Beside a
+    critic with spectral normalisation V is divided by its spectral norm too, as it is there.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"category", "vector"})
     needs_features: ClassVar[bool] = True
     accepts: ClassVar[frozenset[str]] = frozenset({"score", "map"})
 
-    def heads(self, context: ConditioningContext, feature_width: int) -> Mapping[str, nn.Module]:
-        embedding = nn.Linear(self.code_width(context), feature_width, bias=False)
+    def heads(
+        self, context: ConditioningContext, feature_width: int, spectral: bool = False
+    ) -> Mapping[str, nn.Module]:
+        kind = SpectralLinear if spectral else nn.Linear
+        embedding = kind(self.code_width(context), feature_width, bias=False)
         # an inner product over F features of unit size begins near the size of the score
         nn.init.normal_(embedding.weight, 0.0, feature_width**-0.5)
+        if isinstance(embedding, SpectralLinear):
+            embedding.settle()
         return {PROJECTION: embedding}
 
     def critic_value(
@@ -215,7 +224,9 @@ class InfoGan(Conditioning):
         parts.append(2.0 * unit[:, len(self.categories) :] - 1.0)
         return torch.cat(parts, 1)
 
-    def heads(self, context: ConditioningContext, feature_width: int) -> Mapping[str, nn.Module]:
+    def heads(
+        self, context: ConditioningContext, feature_width: int, spectral: bool = False
+    ) -> Mapping[str, nn.Module]:
         return {CODE_HEAD: nn.Linear(feature_width, self._width())}
 
     def generator_phase_critic(

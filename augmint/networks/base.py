@@ -112,6 +112,8 @@ class CriticArchitecture(Architecture):
     """Builds `D(images, condition=None) -> CriticOutput`."""
 
     role: ClassVar[Role] = "critic"
+    spectral: ClassVar[bool] = False
+    """Its weights are divided by their spectral norm; what conditioning adds to its score then is."""
 
     @abstractmethod
     def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:

@@ -202,6 +202,10 @@ class DcganCritic(CriticArchitecture):
         compared = self.minibatch_discrimination + self.minibatch_deviation > 0
         return self.normalisation == "batch" or compared
 
+    @property
+    def spectral(self) -> bool:  # type: ignore[override]
+        return self.normalisation == "spectral"
+
     def check_shape(self, shape: Shape) -> None:
         check_width(self.channels)
         check_minibatch(
@@ -237,7 +241,7 @@ class _Critic(nn.Module):
     def __init__(self, plan: DcganCritic, inputs: int, widths: list[int], features: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        spectral = plan.normalisation == "spectral"
+        spectral = plan.spectral
         for i, outputs in enumerate(widths):
             normed = plan.normalisation == "batch" and i > 0
             if plan.minibatch_deviation and i == len(widths) - 1:

@@ -316,6 +316,10 @@ class ResnetCritic(CriticArchitecture):
     def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.minibatch_discrimination + self.minibatch_deviation > 0
 
+    @property
+    def spectral(self) -> bool:  # type: ignore[override]
+        return self.normalisation == "spectral"
+
     def check_shape(self, shape: Shape) -> None:
         check_width(self.channels)
         check_minibatch(
@@ -342,7 +346,7 @@ class ResnetCritic(CriticArchitecture):
 class _Critic(nn.Module):
     def __init__(self, plan: ResnetCritic, inputs: int, widths: list[int]) -> None:
         super().__init__()
-        spectral = plan.normalisation == "spectral"
+        spectral = plan.spectral
         blocks: list[nn.Module] = []
         for i, outputs in enumerate(widths):
             blocks += [DownBlock(inputs, outputs, True, i == 0, spectral)]

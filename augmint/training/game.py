@@ -329,7 +329,9 @@ def build_game(
             critic = parts.critic.build(seen, condition, seen[0] - shape[0])
             features = parts.critic.feature_width(seen)
     with scope(seed, "init.heads"):
-        heads = nn.ModuleDict(conditioning.heads(context, features) if parts.critic else {})
+        heads = nn.ModuleDict()
+        if parts.critic is not None:
+            heads.update(conditioning.heads(context, features, parts.critic.spectral))
     with scope(seed, "init.auxiliaries"):
         auxiliaries = nn.ModuleDict(conditioning.auxiliaries(context))
     networks = [generator, critic, heads, auxiliaries]

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.conditioning.base import ConditioningContext
-from augmint.conditioning.critic_side import Acgan, InfoGan, Projection
+from augmint.conditioning.critic_side import PROJECTION, Acgan, InfoGan, Projection
 from augmint.conditioning.latent import Concatenation
 from augmint.core import streams
 from augmint.core.errors import UsageError
 from augmint.core.registry import CONDITIONING
 from augmint.core.types import CriticOutput
+from augmint.training.config import GanConfig
+from augmint.training.game import build_game, choose
 
 SCHEMA = Schema((Category("label", ("a", "b", "c")), Category("sex", ("f", "m"))))
 CONTEXT = ConditioningContext(SCHEMA, (1, 8, 8), latent_dim=4)
@@ -100,6 +102,20 @@ def test_projection_recovers_the_log_ratio_of_class_likelihoods() -> None:
     cells = CriticOutput(output.value.view(4, 1, 1, 1).expand(4, 1, 2, 2), "map", output.features)
     by_map = method.critic_value(CONTEXT, heads, cells, VALUES)
     torch.testing.assert_close(by_map.value[:, 0, 1, 1], changed.value)
+
+
+@pytest.mark.parametrize("normalisation", ["spectral", "none"])
+def test_projection_is_normalised_where_its_critic_is(normalisation: str) -> None:
+    critic = {"name": "dcgan-critic", "channels": 4, "normalisation": normalisation}
+    config = GanConfig(critic=critic, conditioning="projection", batch=4)
+    game = build_game(choose(config), CONTEXT, config, 0, torch.device("cpu"))
+    with torch.no_grad():
+        game.heads[PROJECTION].weight *= 3.0
+        if normalisation == "spectral":
+            game.heads[PROJECTION].settle(200)
+        matrix = game.heads[PROJECTION](torch.eye(5)).T
+    largest = float(torch.linalg.matrix_norm(matrix, 2))
+    assert (largest == pytest.approx(1.0, abs=1e-4)) == (normalisation == "spectral")
 
 
 def test_infogan_bounds_the_information_of_its_codes() -> None:
