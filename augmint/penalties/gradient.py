@@ -98,7 +98,7 @@ class R1(_Flat):
     (Mescheder et al. 2018, 1801.04406, eq. 9: weight is gamma). The norm is over all pixels and
     channels of a sample, so that gamma grows with the number of pixels for the same slope a
     pixel. Needs real images only. Every 16th step by default, as in Karras et al. 2020; the loop
-    multiplies by the interval.
+    multiplies by the interval (see `Penalty` for what that does to the rate).
 
     **Coupled critics.** Where a critic compares the samples of a batch (minibatch deviation), D(x)
     is no function of one image. `coupled` takes the gradient of the batch's sum,

@@ -33,6 +33,9 @@ def lazy_rates(
 
         c = n / (n + 1) for n > 1, else 1;    rate · c,  beta_1^c,  beta_2^c
 
+    The paper's rule for n steps of the loss and one further step of the penalty. Here the penalty is
+    part of the loss of its step, n steps in all, so that c is a slightly lower rate and no more.
+
     Source: Karras et al. 2020, arXiv:1912.04958, appendix B.
 
     Example:
