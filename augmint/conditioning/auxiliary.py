@@ -152,6 +152,10 @@ class BesideCritic(GeneratorSide):
         for member, aspects in self.at_work(context):
             member.check(self.title, aspects, context.shape)
 
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return max(m.architecture(self.title).smallest_batch for m in self.members())
+
     def auxiliaries(self, context: ConditioningContext) -> Mapping[str, nn.Module]:
         return {m.key: m.build(aspects, context.shape) for m, aspects in self.at_work(context)}
 

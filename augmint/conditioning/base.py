@@ -43,6 +43,8 @@ class Conditioning(ABC):
     """The kinds of `CriticOutput` it can live with."""
     needs_features: ClassVar[bool] = False
     """Reads `CriticOutput.features`."""
+    smallest_batch: ClassVar[int] = 1
+    """Images of a batch below which networks of its own cannot train."""
     generator_alone: ClassVar[bool] = False
     """Acts in places 1 and 2 only, so that no critic need be there."""
     labels_generated: ClassVar[bool] = True

@@ -33,6 +33,8 @@ class Architecture(ABC):
     """May run under bf16 autocast."""
     batch_coupled: ClassVar[bool] = False
     """One sample's output depends on the others in training mode (batch norm and the like)."""
+    smallest_batch: ClassVar[int] = 1
+    """Images of a batch below which it cannot train: one alone has no spread to divide by."""
     output: ClassVar[OutputKind] = "score"
     """What a critic gives; meaningless for other roles."""
     condition_modes: ClassVar[frozenset[str]] = frozenset()
@@ -114,6 +116,8 @@ class CriticArchitecture(Architecture):
     role: ClassVar[Role] = "critic"
     spectral: ClassVar[bool] = False
     """Its weights are divided by their spectral norm; what conditioning adds to its score then is."""
+    compared: ClassVar[int] = 1
+    """Samples of a group that it compares, of which a batch holds whole ones (or is a smaller one)."""
 
     @abstractmethod
     def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:

@@ -203,6 +203,14 @@ class DcganCritic(CriticArchitecture):
         return self.normalisation == "batch" or compared
 
     @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.minibatch_discrimination + self.minibatch_deviation else 1
+
+    @property
+    def compared(self) -> int:  # type: ignore[override]
+        return max(self.minibatch_deviation, 1)
+
+    @property
     def spectral(self) -> bool:  # type: ignore[override]
         return self.normalisation == "spectral"
 

@@ -317,6 +317,14 @@ class ResnetCritic(CriticArchitecture):
         return self.minibatch_discrimination + self.minibatch_deviation > 0
 
     @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.minibatch_discrimination + self.minibatch_deviation else 1
+
+    @property
+    def compared(self) -> int:  # type: ignore[override]
+        return max(self.minibatch_deviation, 1)
+
+    @property
     def spectral(self) -> bool:  # type: ignore[override]
         return self.normalisation == "spectral"
 

@@ -62,8 +62,8 @@ class MinibatchDeviation(nn.Module):
 
     with the biased variance over the group (Karras et al. 2018, 1710.10196, section 3; groups as in
     Karras et al. 2020, 1912.04958). Sample i belongs to group i mod (N / group); where `group` does
-    not divide N, the largest number below it that does is taken. `(N, C, H, W)` to
-    `(N, C + 1, H, W)`. Couples the samples of a batch.
+    not divide N, the largest number below it that does is taken (training refuses such batches).
+    `(N, C, H, W)` to `(N, C + 1, H, W)`. Couples the samples of a batch.
 
     Args:
         group: samples of a group, at least 1 (with 1 the map is constant).

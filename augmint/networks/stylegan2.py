@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GAIN = 2.0**0.5
 """Keeps the variance through a leaky ReLU of slope 0.2, nearly."""
 
+GROUP = 4
+"""Samples of a group whose standard deviation the critic may see."""
+
 
 def activate(x: Tensor) -> Tensor:
     """Return `sqrt(2) · leaky_relu(x, 0.2)`."""
@@ -338,6 +341,14 @@ class StyleGan2Critic(CriticArchitecture):
     def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.deviation
 
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.deviation else 1
+
+    @property
+    def compared(self) -> int:  # type: ignore[override]
+        return GROUP if self.deviation else 1
+
     def check_shape(self, shape: Shape) -> None:
         check_residual("stylegan2-critic", min(self.channels, self.widest), shape)
 
@@ -377,7 +388,7 @@ class _Critic(nn.Module):
         self.read = EqualConv2d(inputs, widths[0], 1)
         self.read_bias = nn.Parameter(torch.zeros(widths[0], 1, 1))
         self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
-        self.deviation = MinibatchDeviation(4) if plan.deviation else nn.Identity()
+        self.deviation = MinibatchDeviation(GROUP) if plan.deviation else nn.Identity()
         self.last = EqualConv2d(widths[-1] + plan.deviation, widths[-1], 3)
         self.last_bias = nn.Parameter(torch.zeros(widths[-1], 1, 1))
         self.dense = EqualLinear(widths[-1] * cells, widths[-1])

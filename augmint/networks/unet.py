@@ -100,6 +100,10 @@ class UNet(MapperArchitecture):
     def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.normalisation
 
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.normalisation else 1  # of one pixel a map at the bottom
+
     def check_shape(self, shape: Shape) -> None:
         smallest = max(8, 2**self.depth)
         rule = f"a U-Net of depth {self.depth} takes sizes from {smallest} to 512 px"

@@ -93,6 +93,7 @@ class VacMnistGenerator(GeneratorArchitecture):
 
     channels_last: ClassVar[bool] = True
     batch_coupled: ClassVar[bool] = True
+    smallest_batch: ClassVar[int] = 2
 
     def check_shape(self, shape: Shape) -> None:
         _multiples(4, 8, "vac-mnist-generator", shape)
@@ -133,6 +134,10 @@ class VacMnistCritic(CriticArchitecture):
     dense_normalisation: bool = False
     channels_last: ClassVar[bool] = True
     batch_coupled: ClassVar[bool] = True
+
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.dense_normalisation else 1
 
     def check_shape(self, shape: Shape) -> None:
         _multiples(4, 8, "vac-mnist-critic", shape)

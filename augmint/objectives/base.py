@@ -23,6 +23,8 @@ class AnyObjective(ABC):
 
     batch_coupled: ClassVar[bool] = False
     """Losses or state of a batch are not the means of those of its parts."""
+    smallest_batch: ClassVar[int] = 1
+    """Images of a batch that its losses compare at least."""
     converges: ClassVar[str | None] = None
     """A log that falls as the run gets better; the state where it was least is kept."""
 

@@ -78,6 +78,10 @@ class Ebgan(Objective):
     def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.pulling > 0
 
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.pulling > 0 else 1
+
     def critic_loss(
         self, real: CriticOutput, fake: CriticOutput, state: State
     ) -> tuple[Tensor, State, Logs]:

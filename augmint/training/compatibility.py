@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     """Raise if parts of a configuration declare that they do not fit each other or the data.
 
-    Compared are: roles; image sizes in reach; what the critic gives and the objective accepts;
+    Compared are: roles; image sizes in reach; the batch; what the critic gives and the objective accepts;
     features; the aspects that conditioning carries; the ways condition vectors enter; penalties
     a sample at a time beside a critic that couples samples; what penalties need; augmenters; and
     for an objective without a critic, what it needs of the generator and what needs a critic.
@@ -56,6 +56,7 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     _check_roles(config, parts)
     _check_players(config, parts)
     _check_conditioning(config, parts, context)
+    _check_batch(config, parts)
     if config.fake_aspects == "mixed":
         check_between(schema)
     parts.generator.check_shape(shape)
@@ -83,13 +84,51 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
 
 
 def check_processes(config: GanConfig, processes: int) -> None:
-    """Raise `UsageError` unless every process gets the same number of a batch's images."""
+    """Raise `UsageError` unless every process gets the same number of a batch's images.
+
+    Those must do for every part. Parts that do not fit otherwise are `check_compatible`'s to refuse.
+
+    Args:
+        config: names the parts and the batch.
+        processes: how many share each batch.
+    """
     if config.batch % processes:
         below = max(config.batch // processes, 1) * processes
         near = min((below, below + processes), key=lambda b: abs(b - config.batch))
         raise UsageError(
             "the images of a batch are shared out evenly to the processes",
             f"batch {config.batch} on {processes} processes",
+            f"set batch to {near} (--set generator.batch={near})",
+        )
+    _check_batch(config, choose(config), processes)
+
+
+def _check_batch(config: GanConfig, parts: Chosen, processes: int = 1) -> None:
+    """Every part can train on the images that a process has of a batch."""
+    asked = [
+        (f"the generator {_name(config.generator)}", parts.generator.smallest_batch, 1),
+        (f"the objective {_name(config.objective)}", parts.objective.smallest_batch, 1),
+        (f"the conditioning {_name(config.conditioning)}", parts.conditioning.smallest_batch, 1),
+    ]
+    if config.critic is not None and parts.critic is not None:
+        critic = parts.critic
+        asked += [(f"the critic {_name(config.critic)}", critic.smallest_batch, critic.compared)]
+
+    def does(images: int, smallest: int, group: int) -> bool:
+        return images >= smallest and images % min(group, images) == 0
+
+    share = config.batch // processes
+    for who, smallest, group in asked:
+        if does(share, smallest, group):
+            continue
+        enough = range(1, share + max(smallest + group for _, smallest, group in asked))
+        fitting = [n for n in enough if all(does(n, *demand) for _, *demand in asked)]
+        near = processes * min(fitting, key=lambda n: abs(n - share))
+        raise IncompatibleError(
+            f"{who} trains on {smallest} images or more"
+            if share < smallest
+            else f"{who} compares groups of {group} images, of which a batch holds whole ones",
+            f"batch {config.batch}" + (f" on {processes} processes" if processes > 1 else ""),
             f"set batch to {near} (--set generator.batch={near})",
         )
 

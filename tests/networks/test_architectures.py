@@ -219,6 +219,15 @@ def test_batch_coupling_is_as_declared(spec: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=name_of)
+def test_the_smallest_batch_that_is_declared_trains(spec: dict[str, Any]) -> None:
+    architecture = create(spec)
+    for shape in accepted(architecture):
+        network = build(architecture, shape).train()
+        few = inputs(architecture, shape)[: architecture.smallest_batch]
+        assert bool(run(network, few).isfinite().all())
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=name_of)
 def test_memory_formats_agree(spec: dict[str, Any]) -> None:
     architecture = create(spec)
     shape = accepted(architecture)[-1]

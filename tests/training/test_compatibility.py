@@ -11,7 +11,7 @@ import pytest
 from augmint.aspects.base import Schema
 from augmint.aspects.landmarks import Landmarks
 from augmint.core.errors import IncompatibleError, UsageError
-from augmint.training.compatibility import check_compatible
+from augmint.training.compatibility import check_compatible, check_processes
 from augmint.training.config import GanConfig
 from augmint.training.gan import build_generator
 
@@ -159,6 +159,52 @@ def test_values_that_cannot_be_used(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         check_compatible(tiny(**changes), schema, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"generator": "vac-mnist-generator", "batch": 1}, "vac-mnist-generator.*batch to 2 "),
+        (
+            {"critic": {"name": "vac-mnist-critic", "dense_normalisation": True}, "batch": 1},
+            "vac-mnist-critic trains on 2 images or more.*batch to 2 ",
+        ),
+        (
+            {"critic": "began-critic", "objective": "ebgan", "conditioning": "none", "batch": 1},
+            "objective ebgan.*batch 1.*batch to 2 ",
+        ),
+        (
+            {"critic": {"name": "dcgan-critic", "minibatch_discrimination": 4}, "batch": 1},
+            "dcgan-critic trains on 2.*batch to 2 ",
+        ),
+        (
+            {"critic": {"name": "dcgan-critic", "minibatch_deviation": 4}, "batch": 5},
+            "dcgan-critic compares groups of 4.*batch 5.*batch to 4 ",
+        ),
+        (
+            {"critic": {"name": "stylegan2-critic", "deviation": True}, "batch": 7},
+            "stylegan2-critic compares groups of 4.*batch 7.*batch to 8 ",
+        ),
+    ],
+)
+def test_batches_that_parts_cannot_train_on(
+    changes: dict[str, object], told: str, tiny: Make, schema: Schema
+) -> None:
+    shape = (1, 32, 32)
+    with pytest.raises(IncompatibleError, match=told):
+        check_compatible(tiny(**changes), schema, shape)
+    near = int(told.split()[-1])
+    check_compatible(tiny(**{**changes, "batch": near}), schema, shape)
+
+
+def test_a_process_has_images_enough_for_every_part(tiny: Make) -> None:
+    critic = {"name": "dcgan-critic", "channels": 4, "minibatch_deviation": 4}
+    check_processes(tiny(critic=critic, batch=8), 2)
+    with pytest.raises(IncompatibleError, match=r"dcgan-critic.*batch 10 on 2 proc.*batch to 8 "):
+        check_processes(tiny(critic=critic, batch=10), 2)
+    generator = tiny(generator="vac-mnist-generator", batch=4)
+    with pytest.raises(IncompatibleError, match=r"vac-mnist-gen.*batch 4 on 4 proc.*batch to 8 "):
+        check_processes(generator, 4)
 
 
 POINTS = Schema((Landmarks("points", ("a", "b"), (12, 12), pairs=None),))
