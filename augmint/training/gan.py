@@ -77,6 +77,7 @@ def train_gan(
 
     Raises:
         IncompatibleError, UsageError: before anything is trained.
+        DataError: likewise, for a value out of its aspect's range.
         InterruptedRunError: after Ctrl-C, SIGTERM or `stop`.
         TrainingDivergedError: if no state of the run was good.
     """
@@ -105,7 +106,10 @@ class GanTraining(AdversarialTraining):
         team: Team | None = None,
     ) -> None:
         check_compatible(config, schema, data.shape)
-        schema = carried(config, schema).fitted(data.values)
+        schema = carried(config, schema)
+        for aspect in schema:
+            aspect.check(data.values[aspect.name])
+        schema = schema.fitted(data.values)
         self.joint = Joint.of(config, schema, data.shape[0])
         context = context_of(config, schema, data.shape)
         super().__init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augmint.aspects.base import Schema
-from augmint.core.errors import IncompatibleError, InterruptedRunError, UsageError
+from augmint.core.errors import DataError, IncompatibleError, InterruptedRunError, UsageError
 from augmint.core.runs import EventLog, load_checkpoint
 from augmint.training.batches import TrainingImages
 from augmint.training.config import GanConfig
@@ -250,6 +251,17 @@ def test_lazy_rates_closed_form() -> None:
     rate, betas = lazy_rates(0.002, (0.0, 0.99), 16)
     assert rate == pytest.approx(0.002 * 16 / 17)
     assert betas == (0.0, 0.99 ** (16 / 17))
+
+
+@pytest.mark.parametrize("wrong", [7, -1])
+def test_labels_out_of_range_are_named_before_training(
+    wrong: int, tiny: Make, data: TrainingImages, schema: Schema
+) -> None:
+    labels = data.values["label"].copy()
+    labels[4] = wrong
+    bad = dataclasses.replace(data, values={"label": labels})
+    with pytest.raises(DataError, match=f"label must be 0 to 2; got {wrong} in row 4"):
+        GanTraining(tiny(), bad, schema, 1)
 
 
 def test_dropout_and_noise_are_found(tiny: Make, data: TrainingImages, schema: Schema) -> None:
