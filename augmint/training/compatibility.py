@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from augmint.augmentation.base import check_fits
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import (
@@ -28,6 +29,7 @@ from augmint.training.joint import context_of
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
+    from augmint.augmentation.base import ExpertAugmenter
     from augmint.core.types import Shape
     from augmint.training.config import GanConfig
 
@@ -80,7 +82,7 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     _check_objective(config, parts, critic.feature_width(seen))
     _check_top_k(config, parts)
     _check_penalties(config, parts, schema)
-    _check_augmenters(config, parts)
+    _check_augmenters(config, parts, schema)
 
 
 def check_processes(config: GanConfig, processes: int) -> None:
@@ -374,7 +376,11 @@ def _check_penalties(config: GanConfig, parts: Chosen, schema: Schema) -> None:
             )
 
 
-def _check_augmenters(config: GanConfig, parts: Chosen) -> None:
+WITHOUT_FLIPS = {"augment": "diff-augment", "auxiliary_augment": "affine"}
+"""Augmenters that every aspect can follow."""
+
+
+def _check_augmenters(config: GanConfig, parts: Chosen, schema: Schema) -> None:
     augment = parts.augment
     if augment is not None and not augment.differentiable:
         raise IncompatibleError(
@@ -398,6 +404,23 @@ def _check_augmenters(config: GanConfig, parts: Chosen) -> None:
                 "an augmenter that mixes several",
                 f"set {field}: none",
             )
+        if part is not None:
+            _check_moves(field, _name(getattr(config, field)), part, schema)
+
+
+def _check_moves(field: str, name: str, augmenter: ExpertAugmenter, schema: Schema) -> None:
+    """Every aspect can follow what an augmenter does to the image."""
+    for aspect in schema:
+        try:
+            check_fits(augmenter, aspect)
+        except IncompatibleError as error:
+            other = WITHOUT_FLIPS[field]
+            raise IncompatibleError(
+                error.rule,
+                f"{field}={name} beside {error.value}",
+                f"set {field} to {other} (--set generator.{field}={other}), or name what is left "
+                "and right in the data's schema",
+            ) from None
 
 
 def _check_follows(config: GanConfig, parts: Chosen) -> None:

@@ -210,6 +210,17 @@ def test_a_process_has_images_enough_for_every_part(tiny: Make) -> None:
 POINTS = Schema((Landmarks("points", ("a", "b"), (12, 12), pairs=None),))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"augment": {"name": "ada", "p": 0.3}}, {"auxiliary_augment": "flip-affine"}]
+)
+def test_augmenters_that_mirror_ask_for_left_and_right(changes: dict[str, Any], tiny: Make) -> None:
+    (field,) = changes
+    conditioning = {"name": "var", "network": {"name": "small-cnn", "channels": 4}}
+    config = tiny(**{"conditioning": conditioning, "augment": None, **changes})
+    with pytest.raises(IncompatibleError, match=rf"mirror.*{field}=.*points.*generator\.{field}="):
+        check_compatible(config, POINTS, SHAPE)
+
+
 def test_mirrored_copies_ask_for_left_and_right(tiny: Make) -> None:
     config = tiny(conditioning="concatenation", penalties=("consistency",), augment=None)
     check_compatible(config, POINTS, SHAPE)
