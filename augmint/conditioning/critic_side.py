@@ -205,6 +205,11 @@ class InfoGan(Conditioning):
                 f"categories={self.categories}, continuous={self.continuous}",
                 "set categories: [10] and continuous: 2",
             )
+        for name, usual in (("weight", 1.0), ("continuous_weight", 0.1)):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"infogan's {name} is not negative", getattr(self, name), f"set {name}: {usual}"
+                )
 
     def _width(self) -> int:
         return sum(self.categories) + self.continuous

@@ -120,11 +120,22 @@ class LeastSquares(_Adversarial):
         fake_label: a.
         real_label: b; 0.9 smooths one side.
         generator_label: c.
+
+    Raises:
+        UsageError: for real and generated images of one label.
     """
 
     fake_label: float = 0.0
     real_label: float = 1.0
     generator_label: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.real_label == self.fake_label:
+            raise UsageError(
+                "least-squares gives real and generated images different labels",
+                f"{self.real_label:g} for both",
+                "set real_label: 1.0 and fake_label: 0.0",
+            )
 
     @property
     def boundary(self) -> float:  # type: ignore[override]

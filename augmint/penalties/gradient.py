@@ -151,7 +151,10 @@ class Dragan(Penalty):
 
     Args:
         weight: lambda, 10 in the paper.
-        spread: 0.5 in the program.
+        spread: at least 0; 0.5 in the program.
+
+    Raises:
+        UsageError: for a negative spread.
     """
 
     weight: float = 10.0
@@ -159,6 +162,11 @@ class Dragan(Penalty):
     per_sample: ClassVar[bool] = True
     batch_coupled: ClassVar[bool] = True
     double_backward: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spread < 0:
+            raise UsageError("dragan's spread is not negative", self.spread, "set spread: 0.5")
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         real = _given(context.real, "real").detach()

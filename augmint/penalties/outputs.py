@@ -72,8 +72,11 @@ class Consistency(Penalty):
     Args:
         weight: lambda, 10 in the paper.
         fake_weight: lambda of generated images; 0 leaves them out, 10 is the balanced form.
-        shift: largest move, as a share of the side.
+        shift: largest move, as a share of the side, 0 to 0.5.
         flip: mirror half of the copies.
+
+    Raises:
+        UsageError: for a value out of range.
     """
 
     weight: float = 10.0
@@ -81,6 +84,17 @@ class Consistency(Penalty):
     shift: float = 0.125
     flip: bool = False
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "outputs"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fake_weight < 0:
+            raise UsageError(
+                "a penalty's weight is not negative", self.fake_weight, "set fake_weight >= 0"
+            )
+        if not 0.0 <= self.shift <= 0.5:
+            raise UsageError(
+                "consistency moves by up to half of the side", self.shift, "set shift: 0.125"
+            )
 
     @property
     def mirrors(self) -> bool:  # type: ignore[override]
@@ -129,13 +143,21 @@ class LeCam(Penalty):
 
     Args:
         weight: lambda, 0.3 on small data in the paper.
-        decay: of the moving averages, 0.99.
+        decay: of the moving averages, 0 to below 1; 0.99.
+
+    Raises:
+        UsageError: for a value out of range.
     """
 
     weight: float = 0.3
     decay: float = 0.99
     needs: ClassVar[frozenset[Need]] = frozenset({"outputs"})
     batch_coupled: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.decay < 1.0:
+            raise UsageError("lecam's decay is 0 to below 1", self.decay, "set decay: 0.99")
 
     def init_state(self) -> State:
         return {"real": torch.zeros(()), "fake": torch.zeros(()), "seen": 0}

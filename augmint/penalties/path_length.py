@@ -30,7 +30,10 @@ class PathLength(Penalty):
     Args:
         weight: gamma_pl.
         interval: updates of the generator from one evaluation to the next.
-        rate: of the moving mean.
+        rate: of the moving mean, above 0 and at most 1.
+
+    Raises:
+        UsageError: for a value out of range.
     """
 
     weight: float = 2.0
@@ -40,6 +43,15 @@ class PathLength(Penalty):
     needs: ClassVar[frozenset[Need]] = frozenset({"styles"})
     double_backward: ClassVar[bool] = True
     batch_coupled: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.rate <= 1.0:
+            raise UsageError(
+                "path-length follows the mean at a rate above 0 and at most 1",
+                self.rate,
+                "set rate: 0.01",
+            )
 
     def init_state(self) -> State:
         return {"length": torch.zeros(())}

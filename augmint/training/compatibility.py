@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -350,7 +350,26 @@ def check_mode(
 
 
 def _check_penalties(config: GanConfig, parts: Chosen, schema: Schema) -> None:
+    names = [_name(spec) for spec in config.penalties]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(
+            "a penalty is named once",
+            ", ".join(names),
+            f"give {twice[0]} the sum of the weights (--set 'generator.penalties=[{{name: "
+            f"{twice[0]}, weight: 1}}]')",
+        )
     for spec, penalty in zip(config.penalties, parts.penalties, strict=True):
+        updates = config.steps
+        if penalty.player == "generator":
+            updates //= config.generator_interval
+        # one by default may exceed a run that is only tried out
+        given = isinstance(spec, Mapping) and "interval" in spec
+        if given and penalty.interval > updates:
+            raise UsageError(
+                f"the penalty {_name(spec)} comes at least once in a run",
+                f"interval={penalty.interval} for {updates} updates of the {penalty.player}",
+                f"set its interval to {max(min(16, updates), 1)}, or steps to more",
+            )
         unknown = next((a for a in schema if penalty.mirrors and not a.mirrors), None)
         if unknown is not None:
             raise IncompatibleError(

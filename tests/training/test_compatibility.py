@@ -152,6 +152,23 @@ def test_sizes_out_of_reach(tiny: Make, schema: Schema) -> None:
         ({"betas": (0.0, 1.0)}, "betas must be"),
         ({"simultaneous": True, "generator_interval": 2}, "simultaneous.*generator_interval=2"),
         ({"augment": "diff-augmnt"}, "did you mean 'diff-augment'"),
+        ({"penalties": ("r1", {"name": "r1"})}, "penalty is named once.*r1, r1"),
+        (
+            {"penalties": ({"name": "r1", "interval": 13},)},
+            "r1.*interval=13 for 12 updates.*interval to 12",
+        ),
+        (
+            {"penalties": ({"name": "orthogonal", "interval": 5},), "generator_interval": 3},
+            "orthogonal.*interval=5 for 4 updates of the generator.*interval to 4",
+        ),
+        ({"penalties": ({"name": "lecam", "decay": 1.5},)}, "decay is 0 to below 1; got 1.5"),
+        ({"penalties": ({"name": "consistency", "fake_weight": -3},)}, "negative.*fake_weight"),
+        ({"penalties": ({"name": "consistency", "shift": -0.2},)}, "half of the side; got -0.2"),
+        ({"penalties": ({"name": "consistency", "shift": 3},)}, "half of the side; got 3"),
+        ({"penalties": ({"name": "dragan", "spread": -1},)}, "spread is not negative"),
+        ({"penalties": ({"name": "path-length", "rate": 2},)}, "rate above 0 and at most 1"),
+        ({"conditioning": {"name": "infogan", "weight": -1}}, "weight is not negative; got -1"),
+        ({"objective": {"name": "least-squares", "real_label": 0}}, "different labels; got 0 for"),
     ],
 )
 def test_values_that_cannot_be_used(
