@@ -144,10 +144,11 @@ class R2(_Flat):
 class Dragan(Penalty):
     """Keeps the slope of the critic near 1 around real images.
 
-        weight · E (‖∇_x̂ D(x̂)‖₂ - 1)²,   x̂ = x + spread · sd(x) · u,   u ~ U(0, 1) a pixel
+        weight · E (‖∇_x̂ D(x̂)‖₂ - 1)²,   x̂ = x + α · spread · sd(x) · u
 
-    with sd(x) the standard deviation of the whole real batch (Kodali et al. 2017, 1705.07215,
-    section 2.4, in the form of its authors' program). Needs real images only.
+    with u ~ U(0, 1) for each pixel, α ~ U(0, 1) for each sample, and sd(x) the standard deviation of
+    the whole real batch (Kodali et al. 2017, 1705.07215, section 2.4, in the form of its authors'
+    program: a point on the way from x to a disturbed x). Needs real images only.
 
     Args:
         weight: lambda, 10 in the paper.
@@ -171,6 +172,7 @@ class Dragan(Penalty):
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
         real = _given(context.real, "real").detach()
         noise = context.stream.uniform(real[0].numel()).to(real).view_as(real)
-        moved = real + self.spread * real.std() * noise
+        share = context.stream.uniform(1).to(real)[:, :, None, None]
+        moved = real + share * self.spread * real.std() * noise
         slope = torch.linalg.vector_norm(input_gradients(context.network, moved), dim=1)
         return self.weight * (slope - 1.0).square().mean(), state, {"slope": slope.detach().mean()}

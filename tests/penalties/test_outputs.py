@@ -65,8 +65,11 @@ def test_dragan_looks_around_real_images() -> None:
     def critic(x: Tensor) -> CriticOutput:
         return CriticOutput(0.5 * x.square().flatten(1).sum(1))
 
-    noise = numbers().uniform(128).double().view_as(real)
-    slope = (real + 0.5 * real.std() * noise).flatten(1).norm(dim=1)
+    drawn = numbers()
+    noise = drawn.uniform(128).double().view_as(real)
+    share = drawn.uniform(1).double()[:, :, None, None]
+    assert len(share.unique()) == len(real)
+    slope = (real + share * 0.5 * real.std() * noise).flatten(1).norm(dim=1)
     expected = 10.0 * (slope - 1.0).square().mean()
     torch.testing.assert_close(Dragan()(context(critic), {})[0].detach(), expected)
     # with no spread it is the gradient penalty between two equal images
