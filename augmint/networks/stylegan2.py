@@ -215,6 +215,11 @@ def widths_of(channels: int, widest: int, k: int) -> list[int]:
     return [min(channels * 2 ** (k - i), widest) for i in range(k + 1)]
 
 
+def _check_widest(widest: int) -> None:
+    if widest < 1:
+        raise UsageError("the widest map is at least 1 wide", f"widest={widest}", "set widest: 256")
+
+
 @ARCHITECTURES.register("stylegan2-generator")
 @dataclass(frozen=True)
 class StyleGan2Generator(GeneratorArchitecture):
@@ -250,7 +255,8 @@ class StyleGan2Generator(GeneratorArchitecture):
         return self.mixing > 0.0
 
     def check_shape(self, shape: Shape) -> None:
-        check_residual("stylegan2-generator", min(self.channels, self.widest), shape)
+        check_residual("stylegan2-generator", self.channels, shape)
+        _check_widest(self.widest)
         if self.style < 1 or self.mapping_layers < 1 or not 0.0 <= self.mixing <= 1.0:
             raise UsageError(
                 "a style has a width, a mapping a layer, and mixing is a probability",
@@ -350,7 +356,8 @@ class StyleGan2Critic(CriticArchitecture):
         return GROUP if self.deviation else 1
 
     def check_shape(self, shape: Shape) -> None:
-        check_residual("stylegan2-critic", min(self.channels, self.widest), shape)
+        check_residual("stylegan2-critic", self.channels, shape)
+        _check_widest(self.widest)
 
     def feature_width(self, shape: Shape) -> int:
         k = doublings(shape[1], shape[2], SMALLEST_GRID)

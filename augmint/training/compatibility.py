@@ -53,11 +53,11 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     """
     parts = choose(config)
     context = context_of(config, schema, shape)
-    schema, shape = context.schema, context.shape
+    held, schema, shape = schema, context.schema, context.shape
     direct = isinstance(parts.objective, DirectObjective)
     _check_roles(config, parts)
     _check_players(config, parts)
-    _check_conditioning(config, parts, context)
+    _check_conditioning(config, parts, context, held)
     _check_batch(config, parts)
     if config.fake_aspects == "mixed":
         check_between(schema)
@@ -316,11 +316,13 @@ def _check_top_k(config: GanConfig, parts: Chosen) -> None:
         )
 
 
-def _check_conditioning(config: GanConfig, parts: Chosen, context: ConditioningContext) -> None:
+def _check_conditioning(
+    config: GanConfig, parts: Chosen, context: ConditioningContext, held: Schema
+) -> None:
     conditioning, name = parts.conditioning, _name(config.conditioning)
     kinds = conditioning.kinds
     if kinds and not any(a.kind in kinds for a in context.schema):
-        present = ", ".join(sorted({a.kind for a in context.schema})) or "no aspect"
+        present = ", ".join(f"{a.name} ({a.kind})" for a in held) or "no aspect"
         raise IncompatibleError(
             f"the conditioning {name} carries an aspect of kind {' or '.join(sorted(kinds))}",
             f"data with {present}",

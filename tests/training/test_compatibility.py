@@ -151,6 +151,9 @@ def test_sizes_out_of_reach(tiny: Make, schema: Schema) -> None:
         ({"ema": 1.0}, "ema must be"),
         ({"betas": (0.0, 1.0)}, "betas must be"),
         ({"simultaneous": True, "generator_interval": 2}, "simultaneous.*generator_interval=2"),
+        ({"critic": {"name": "stylegan2-critic", "widest": 0}}, "widest=0: set widest: 256"),
+        ({"generator": {**MIXED, "widest": -1}}, "widest=-1: set widest: 256"),
+        ({"conditioning": "var"}, r"var carries.*vector.*data with label \(category\)"),
         ({"augment": "diff-augmnt"}, "did you mean 'diff-augment'"),
         ({"penalties": ("r1", {"name": "r1"})}, "penalty is named once.*r1, r1"),
         (
