@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from augmint.aspects.base import Schema
@@ -26,6 +26,7 @@ from augmint.core.registry import (
     Registry,
 )
 from augmint.core.types import Shape
+from augmint.networks.base import GeneratorArchitecture
 from augmint.training.compatibility import check_compatible
 from augmint.training.config import GanConfig
 
@@ -107,15 +108,15 @@ def members_of(place: str) -> list[str]:
     """Return the names that can stand in a place: architectures by their role."""
     registry = PLACES[place]
     if place in ("generator", "critic"):
-        return [n for n in registry.names() if getattr(registry.get(n), "role", "") == place]
+        return [n for n in registry.names() if registry.get(n).role == place]
     if place == "augment":
-        return [n for n in registry.names() if getattr(registry.get(n), "differentiable", False)]
+        return [n for n in registry.names() if registry.get(n).differentiable]
     return registry.names()
 
 
 def _fit(pair: Mapping[str, str], place: str, shape: Shape) -> Fit:
     """Look for a configuration that holds both, the parts as they are by default first."""
-    told: list[str] = []
+    told: list[tuple[str, dict[str, Any]]] = []
     forms = {at: list(variations(PLACES[at], name)) for at, name in pair.items()}
     combined = sorted(itertools.product(*forms.values()), key=lambda f: sum(len(p) for p in f))
     for parts in combined:
@@ -125,10 +126,37 @@ def _fit(pair: Mapping[str, str], place: str, shape: Shape) -> Fit:
             if reason is None:
                 changed = {p["name"]: {k: v for k, v in p.items() if k != "name"} for p in parts}
                 return Fit(place, pair[place], "", {n: s for n, s in changed.items() if s})
-            told.append(reason)
-    # the one that names both; the others speak of what was tried beside them
-    both = [t for t in told if all(_names(t, n) for n in pair.values())]
-    return Fit(place, pair[place], (both or told)[0])
+            told.append((reason, rest))
+    return Fit(place, pair[place], _of_the_pair(told, pair, place, shape))
+
+
+def _of_the_pair(
+    told: Sequence[tuple[str, dict[str, Any]]], pair: Mapping[str, str], place: str, shape: Shape
+) -> str:
+    """Return the reason that speaks of a pair; the others are of what was tried beside it.
+
+    That is the one that names both. Else one that names the part in `place`, said of players with
+    which the other part alone would do.
+    """
+    both = (reason for reason, _ in told if all(_names(reason, n) for n in pair.values()))
+    if found := next(both, None):
+        return found
+    others = {at: {"name": name} for at, name in pair.items() if at != place}
+    # without a part where that may be, with any other one where not
+    instead: list[dict[str, Any]] = [{}]
+    if place in PLAYERS:
+        instead = [{place: n} for n in members_of(place)]
+    if place == "critic":
+        instead.append({place: None})
+    seen: set[tuple[Any, ...]] = set()
+    for reason, rest in sorted(told, key=lambda t: not _names(t[0], pair[place])):
+        players = tuple(rest.values())
+        if players in seen:
+            continue
+        seen.add(players)
+        if any(_refusal({**rest, **others, **other}, shape) is None for other in instead):
+            return reason
+    return told[0][0]
 
 
 def _names(text: str, name: str) -> bool:
@@ -164,8 +192,8 @@ def _completions(chosen: Mapping[str, Part]) -> Iterator[dict[str, Any]]:
 
 
 def _refusal(parts: Mapping[str, Any], shape: Shape) -> str | None:
-    generator = ARCHITECTURES.create(parts["generator"])
-    needed = getattr(generator, "latent_needed", lambda _: None)(shape)
+    generator: GeneratorArchitecture = ARCHITECTURES.create(parts["generator"])
+    needed = generator.latent_needed(shape)
     given = dict(parts)
     penalty = given.pop("penalties", None)
     config = GanConfig(

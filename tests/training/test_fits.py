@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 
 import pytest
 
@@ -35,6 +36,15 @@ def test_known_fits() -> None:
     assert "dcgan-critic" in refused
     assert not began["conditioning", "vac"].reason
     assert began["conditioning", "projection"].reason
+
+
+@pytest.mark.parametrize("name", ["objective:began", "generator:flow-unet", "augment:ada"])
+def test_a_reason_speaks_of_the_part_it_is_told_of(name: str) -> None:
+    """And not of what happened to be tried beside it."""
+    refused = [f for f in fits(name) if f.reason]
+    assert refused
+    for fit in refused:
+        assert re.search(rf"(?<![\w-]){fit.name}(?![\w-])", fit.reason), fit
 
 
 def test_settings_that_a_fit_needs_are_named() -> None:
