@@ -74,7 +74,7 @@ class Classifier(Auxiliary):
 
     def check(self, owner: str, aspects: Collection[Aspect], shape: Shape) -> None:
         super().check(owner, aspects, shape)
-        if getattr(self.architecture(owner), "bounded", False):
+        if self.architecture(owner).bounded:
             raise IncompatibleError(
                 f"the classifier of {owner} gives logits, which are any numbers",
                 f"{self.network}, whose outputs lie in [-1, 1]",

@@ -141,7 +141,7 @@ class Regressor(Auxiliary):
         return [p.tanh() if a.bounded else p for a, p in zip(aspects, pieces, strict=True)]
 
     def _ends_in_bounds(self) -> bool:
-        return bool(getattr(self.architecture(self.key), "bounded", False))
+        return self.architecture(self.key).bounded
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ class MapperArchitecture(Architecture):
     """
 
     role: ClassVar[Role] = "mapper"
+    bounded: ClassVar[bool] = False
+    """As of a classifier."""
 
     @abstractmethod
     def build(self, shape: Shape, outputs: int) -> nn.Module:

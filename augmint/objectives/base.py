@@ -27,6 +27,14 @@ class AnyObjective(ABC):
     """Images of a batch that its losses compare at least."""
     converges: ClassVar[str | None] = None
     """A log that falls as the run gets better; the state where it was least is kept."""
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    """The kinds of `CriticOutput` it can use; none without a critic."""
+    boundary: ClassVar[float | None] = None
+    """The score between real and generated, where the critic's scores have such a place."""
+    needs: ClassVar[str] = ""
+    """What the generator's module must have, a member of `GeneratorArchitecture.gives`; "": nothing."""
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What it does besides, that a generator may ask for (`GeneratorArchitecture.asks`)."""
 
     def init_state(self) -> State:
         """Return the state before the first step (BEGAN's k, say); empty for most."""
@@ -41,10 +49,6 @@ class DirectObjective(AnyObjective):
     that a batch can be shared out and a run resumed.
     """
 
-    needs: ClassVar[str]
-    """What the generator's module must have, a member of `GeneratorArchitecture.gives`."""
-    gives: ClassVar[frozenset[str]] = frozenset()
-    """What it does besides, that a generator may ask for (`GeneratorArchitecture.asks`)."""
     generates: ClassVar[bool] = True
     """Latents drawn from N(0, I) give images like the real ones; False for an auto-encoder."""
 
@@ -79,13 +83,10 @@ class Objective(AnyObjective):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"score", "map"})
-    """The kinds of `CriticOutput` it can use."""
     real_in_generator: ClassVar[bool] = False
     """The generator's loss needs the critic on real images (relativistic); under no_grad."""
     needs_features: ClassVar[bool] = False
     """Needs `CriticOutput.features` or `.embedding`."""
-    boundary: ClassVar[float | None] = None
-    """The score between real and generated, where the critic's scores have such a place."""
 
     @abstractmethod
     def critic_loss(

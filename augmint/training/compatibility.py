@@ -22,7 +22,7 @@ from augmint.core.registry import (
     split_spec,
 )
 from augmint.networks.base import Architecture
-from augmint.objectives.base import DirectObjective
+from augmint.objectives.base import AnyObjective, DirectObjective
 from augmint.training.between import check_between
 from augmint.training.game import Chosen, Game, choose
 from augmint.training.joint import context_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from augmint.aspects.base import Schema
     from augmint.augmentation.base import ExpertAugmenter
     from augmint.core.types import Shape
+    from augmint.penalties.base import Penalty
     from augmint.training.config import GanConfig
 
 
@@ -141,13 +142,13 @@ def coupled_parts(config: GanConfig, game: Game) -> list[str]:
     With these, several processes that share a batch do not compute what one computes.
     """
     parts = game.parts
-    named: list[tuple[str, Spec, object]] = [
+    named: list[tuple[str, Spec, Architecture | AnyObjective | Penalty]] = [
         ("generator", config.generator, parts.generator),
         *((("critic", config.critic, parts.critic),) if config.critic is not None else ()),
         ("objective", config.objective, parts.objective),
         *(("penalty", s, p) for s, p in zip(config.penalties, parts.penalties, strict=True)),
     ]
-    found = [f"{what} {_name(s)}" for what, s, p in named if getattr(p, "batch_coupled", False)]
+    found = [f"{what} {_name(s)}" for what, s, p in named if p.batch_coupled]
     for what, networks in (("head", game.head_map), ("auxiliary", game.auxiliary_map)):
         for name, network in networks.items():
             if any(isinstance(m, _BatchNorm) for m in network.modules()):
@@ -194,7 +195,7 @@ def _check_players(config: GanConfig, parts: Chosen) -> None:
         raise IncompatibleError(
             f"the objective {objective} has a critic",
             f"critic null, beside the generator {generator}",
-            _choose("critic", ARCHITECTURES, lambda m: _gives(m, _accepted(parts))),
+            _choose("critic", ARCHITECTURES, lambda m: _gives(m, parts.objective.accepts)),
         )
 
 
@@ -225,7 +226,7 @@ def _check_direct(config: GanConfig, parts: Chosen, noise: bool) -> None:
             "settings with which it only learns to code images",
             "let it model its latents (vae: --set generator.objective.beta=1)",
         )
-    missing = sorted(parts.generator.asks - getattr(objective, "gives", frozenset()))
+    missing = sorted(parts.generator.asks - objective.gives)
     if missing:
         raise IncompatibleError(
             f"the generator {_name(config.generator)} as set asks for {missing[0]}",
@@ -342,7 +343,7 @@ def check_mode(
         return
 
     def fits(member: Any) -> bool:
-        return bool(member.role == role and mode in _modes(member))
+        return bool(member.role == role and mode in member.condition_modes)
 
     raise IncompatibleError(
         f"the conditioning {conditioning} enters the {role} by {mode}",
@@ -478,20 +479,10 @@ def _given(member: Any) -> frozenset[str]:
     return member.gives if member.role == "generator" else frozenset()
 
 
-def _accepted(parts: Chosen) -> frozenset[str]:
-    objective = parts.objective
-    return frozenset() if isinstance(objective, DirectObjective) else objective.accepts
-
-
 def _choose(field: str, registry: Registry[Any], fits: Callable[[Any], bool]) -> str:
     """A remedy: one of the members that fit, and how to say so."""
     found = _fitting(registry, fits)
     return f"set {field} to one of: {found} (--set generator.{field}={found.partition(',')[0]})"
-
-
-def _modes(member: Any) -> frozenset[str]:
-    modes = member.condition_modes
-    return modes if isinstance(modes, frozenset) else frozenset()
 
 
 def _fitting(registry: Registry[Any], fits: Callable[[Any], bool]) -> str:
@@ -499,8 +490,9 @@ def _fitting(registry: Registry[Any], fits: Callable[[Any], bool]) -> str:
     found = []
     for name in registry.names():
         try:
-            if fits(registry.get(name)):
-                found.append(name)
-        except (UsageError, ImportError, TypeError, AttributeError):
+            member = registry.get(name)
+        except ImportError:  # of an extra that is not there
             continue
+        if fits(member):
+            found.append(name)
     return ", ".join(found) or "none is registered"

@@ -11,7 +11,8 @@ import pytest
 from augmint.aspects.base import Schema
 from augmint.aspects.landmarks import Landmarks
 from augmint.core.errors import IncompatibleError, UsageError
-from augmint.training.compatibility import check_compatible, check_processes
+from augmint.core.registry import OBJECTIVES
+from augmint.training.compatibility import _fitting, check_compatible, check_processes
 from augmint.training.config import GanConfig
 from augmint.training.gan import build_generator
 
@@ -225,6 +226,12 @@ def test_a_process_has_images_enough_for_every_part(tiny: Make) -> None:
     generator = tiny(generator="vac-mnist-generator", batch=4)
     with pytest.raises(IncompatibleError, match=r"vac-mnist-gen.*batch 4 on 4 proc.*batch to 8 "):
         check_processes(generator, 4)
+
+
+def test_a_declaration_that_is_misspelt_is_no_misfit() -> None:
+    with pytest.raises(AttributeError, match="acepts"):
+        _fitting(OBJECTIVES, lambda member: "score" in member.acepts)
+    assert _fitting(OBJECTIVES, lambda member: "energy" in member.accepts) == "began, ebgan"
 
 
 POINTS = Schema((Landmarks("points", ("a", "b"), (12, 12), pairs=None),))
