@@ -6,7 +6,7 @@ networks (`to_float`, `to_uint8`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -60,6 +60,22 @@ class CriticOutput:
     def per_sample(self) -> Tensor:
         """`(N,)`: the value, averaged over the map where there is one."""
         return self.value if self.value.ndim == 1 else self.value.flatten(1).mean(1)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> CriticOutput:
+        """Return what a function makes of the value, and of features and embedding where there are.
+
+        Example:
+            >>> import torch
+            >>> CriticOutput(torch.tensor([1.0, 2.0])).map(lambda t: t[1:]).value
+            tensor([2.])
+        """
+        features, embedding = self.features, self.embedding
+        return CriticOutput(
+            function(self.value),
+            self.kind,
+            None if features is None else function(features),
+            None if embedding is None else function(embedding),
+        )
 
 
 def to_float(images: ByteImages) -> FloatImages:

@@ -193,7 +193,7 @@ class Game:
         with self._precision(self.parts.adversaries[1].bf16):
             output = call(self.critic, *inputs)
         if self.half:
-            output = _full_precision(output)
+            output = output.map(Tensor.float)
         return conditioning.critic_value(self.context, self.head_map, output, aspects)
 
     def learn(self, real: Tensor, aspects: AspectValues, step: int) -> tuple[Tensor, Logs]:
@@ -272,16 +272,6 @@ def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
     finally:
         for p, required in zip(parameters, before, strict=True):
             p.requires_grad_(required)
-
-
-def _full_precision(output: CriticOutput) -> CriticOutput:
-    features, embedding = output.features, output.embedding
-    return CriticOutput(
-        output.value.float(),
-        output.kind,
-        None if features is None else features.float(),
-        None if embedding is None else embedding.float(),
-    )
 
 
 def build_generator(config: GanConfig, schema: Schema, shape: Shape) -> nn.Module:

@@ -120,7 +120,7 @@ class BothPhase(Phase):
             seen_real = _show(game, real, real_aspects, "real", step)
             seen_fake = _show(game, fakes.images, fakes.aspects, "fake", step)
             loss, logs = _critic_loss(game, step, seen_real, seen_fake)
-            compared = _detached(seen_real.output) if _compares(game) else None
+            compared = seen_real.output.map(Tensor.detach) if _compares(game) else None
             epoch = self.batches.epoch(step)
             due = _due(game, "generator", step)
             losses, more = _generator_losses(game, step, fakes, seen_fake, compared, epoch, due)
@@ -262,12 +262,3 @@ def _auxiliary_losses(
         fakes.aspects,
     )
     return ({} if loss is None else dict.fromkeys(names, loss)), logs
-
-
-def _detached(output: CriticOutput) -> CriticOutput:
-    return CriticOutput(
-        output.value.detach(),
-        output.kind,
-        None if output.features is None else output.features.detach(),
-        None if output.embedding is None else output.embedding.detach(),
-    )

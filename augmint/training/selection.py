@@ -60,10 +60,4 @@ def best(output: CriticOutput, k: int) -> Tensor:
 
 def taken(output: CriticOutput, rows: Tensor) -> CriticOutput:
     """Return what the critic said of some rows, with gradients."""
-    features, embedding = output.features, output.embedding
-    return CriticOutput(
-        output.value[rows],
-        output.kind,
-        None if features is None else features[rows],
-        None if embedding is None else embedding[rows],
-    )
+    return output.map(lambda told: told[rows])

@@ -239,7 +239,7 @@ def test_a_generators_penalty_counts_the_updates_of_the_generator(
     every: int, tiny: Make, data: TrainingImages, schema: Schema
 ) -> None:
     penalty = {"name": "orthogonal", "interval": 4}
-    config = tiny(penalties=(penalty,), generator_interval=every)
+    config = tiny(penalties=(penalty,), generator_interval=every, steps=8 * every)
     phase = GanTraining(config, data, schema, 1).phases[1]
     updates = [every * k for k in range(1, 9)]
     told = [k for k in updates if "non_orthogonality" in phase.losses(k)[1]]
