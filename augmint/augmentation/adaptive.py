@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from augmint.augmentation.base import ExpertAugmenter, moved, on_device
-from augmint.augmentation.geometric import affine_map, check_range, spread, warp_images
+from augmint.augmentation.geometric import Padding, affine_map, check_range, spread, warp_images
 from augmint.augmentation.photometric import boxes
 from augmint.core.errors import UsageError
 from augmint.core.registry import AUGMENTERS
@@ -34,8 +34,8 @@ class DiffAugment(ExpertAugmenter):
     """Colour, translation, affine and cut-out, each with gradients (Zhao et al. 2020, arXiv
     2006.10738; the affine is an addition).
 
-    Translation and affine share one resampling; what lies outside is the nearest pixel. Colour
-    is `x' = k (s (x + b) + (1 - s) m_c + ...)` in one fused form (`recolour`), not clipped.
+    By default it is weaker than the paper's policy, without cut-out and with an affine. Translation,
+    by fractions of a pixel too, and affine share one resampling. Colour is `x' = k (s (x + b) + (1 - s) m_c + ...)` in one fused form (`recolour`), not clipped.
     Second derivatives through the resampling do not exist: penalties differentiate by the
     critic's input behind the augmentation.
 
@@ -49,6 +49,7 @@ class DiffAugment(ExpertAugmenter):
         rotation: largest angle of the affine, degrees, 0 to 180.
         scale: largest relative change of size of the affine, 0 to 1.
         cutout: side of the erased square over the frame's, 0 to 1 (the paper: 0.5); erased is 0.
+        padding: what comes in from outside: the nearest pixel, or 0 ("fill", the paper's).
     """
 
     differentiable: ClassVar[bool] = True
@@ -60,6 +61,7 @@ class DiffAugment(ExpertAugmenter):
     rotation: float = 12.0
     scale: float = 0.1
     cutout: float = 0.4
+    padding: Padding = "border"
 
     def __post_init__(self) -> None:
         if len(set(self.policy)) != len(self.policy):
@@ -100,7 +102,7 @@ class DiffAugment(ExpertAugmenter):
             images = recolour(images, drawn.to(images.device))
         if "translation" in self.policy or "affine" in self.policy:
             coordinates = on_device(self.coordinates(unit, size), images)
-            images = warp_images(images, coordinates)
+            images = warp_images(images, coordinates, self.padding, fill=0.0)
             aspects = moved(aspects, schema, coordinates)
         if "cutout" in self.policy:
             side = torch.full((len(unit), 2), self.cutout)

@@ -50,6 +50,10 @@ class GradientPenalty(Penalty):
     (Gulrajani et al. 2017, 1704.00028, eq. 3). The norm is over all pixels and channels of a
     sample. `ε` is the first draw of the context's stream.
 
+    A critic that is told of aspects judges x̂ with those of x, although G(z) was asked for others:
+    with `fake_aspects: balanced` mostly so. `fake_aspects: batch` asks for those of x, and x̂ then
+    lies between two images of one class.
+
     Args:
         weight: lambda, 10 in the paper.
         one_sided: penalise slopes above 1 only.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -16,7 +19,9 @@ from augmint.augmentation.automatic import OPERATIONS, PIXEL, RandAugment, Trivi
 from augmint.augmentation.base import Chain
 from augmint.augmentation.mixing import CutMix, MixUp, symmetric_beta
 from augmint.augmentation.photometric import Erase, boxes
+from augmint.core.config import load_yaml
 from augmint.core.errors import IncompatibleError, UsageError
+from augmint.core.registry import AUGMENTERS
 from augmint.core.streams import stream
 
 CLASSES = ("a", "b", "c", "d")
@@ -131,3 +136,20 @@ def test_diff_augment_parts_keep_their_draws() -> None:
     both, _ = DiffAugment(brightness=0, contrast=0)(images, {}, SCHEMA, stream(0, "d", 0, 8))
     only, _ = DiffAugment(("translation", "affine"))(images, {}, SCHEMA, stream(0, "d", 0, 8))
     torch.testing.assert_close(both, only, atol=1e-6, rtol=0)
+
+
+def test_the_papers_policy_of_differentiable_augmentation_can_be_set() -> None:
+    """What comes in is zero, where the default repeats the edge."""
+    ones = torch.ones(32, 1, 16, 16)
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/tricks.md").read_text("utf-8")
+    (said,) = re.findall(r"generator.augment=(\{name: diff-augment, policy.*?\})", page)
+    paper = AUGMENTERS.create(load_yaml(said))
+    assert isinstance(paper, DiffAugment)
+    assert (paper.brightness, paper.saturation, paper.contrast) == (0.5, 1.0, 0.5)
+    assert (paper.translation, paper.cutout) == (0.125, 0.5)
+    moves = dataclasses.replace(paper, policy=("translation",))
+    moved, _ = moves(ones, {}, SCHEMA, stream(0, "d", 0, 32))
+    assert float(moved.min()) == 0.0
+    assert float(moved.max()) == 1.0
+    kept, _ = DiffAugment(("translation",))(ones, {}, SCHEMA, stream(0, "d", 0, 32))
+    torch.testing.assert_close(kept, ones)
