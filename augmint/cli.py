@@ -468,10 +468,10 @@ VERBS: dict[str, Verb] = {
             _switch("--dry-run", "print the plan"),
         ),
         "augmint compare vac-mnist acgan-mnist --debug --out runs/compare\n"
-        "augmint compare vac-mnist acgan-mnist cgan-mnist --data mnist/ --images 600000 --seeds 3 --out runs/compare\n"
-        "augmint compare vac-mnist acgan-mnist --data faces/ --size 28 --per-class 200 --out runs/faces\n"
+        "augmint compare vac-mnist acgan-mnist cgan-mnist --variant released --data mnist/ --images 600000 --seeds 3 --out runs/compare\n"
+        "augmint compare vac-mnist acgan-mnist --variant released --data faces/ --size 28 --per-class 200 --out runs/faces\n"
         "augmint compare examples/comparisons/annotations.yaml --data toy-eyes --size 48x64 --images 300000 --out runs/eyes\n"
-        "augmint compare vac-mnist acgan-mnist --data mnist/ --set generator.precision=bf16 --out runs/bf16",
+        "augmint compare vac-mnist acgan-mnist --variant released --data mnist/ --set generator.precision=bf16 --out runs/bf16",
         _compare,
         "the same command again does only what is missing; generators and seeds may be added",
     ),
