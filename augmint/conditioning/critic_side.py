@@ -181,8 +181,11 @@ class InfoGan(Conditioning):
     The latent is (z, one-hot codes of `categories` values each, `continuous` values ~ U(-1, 1)).
     Q is a dense layer on the features: logits for each categorical code, means of Gaussians of
     unit variance for the continuous ones, so that -log Q is a cross-entropy and half a squared
-    error (Chen et al. 2016, 1606.03657, eq. 5-6). Q is trained with the generator. Constants are
-    left out of the loss.
+    error (Chen et al. 2016, 1606.03657, eq. 5-6). Constants are left out of the loss.
+
+    Q is trained with the generator, and reads features that L_I does not form: in the generator's
+    phase the critic's trunk is frozen. The paper's Q shares the critic's convolutions and has a
+    further dense layer of its own, so that L_I trains these too.
 
     Args:
         categories: number of values of each categorical code; (10,) in the paper's MNIST.

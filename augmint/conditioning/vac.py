@@ -130,8 +130,10 @@ class Vac(Classifies):
         network: architecture of C, a classifier.
         zeta: weight of the class loss on the generator.
         theta: weight of the adversarial loss on the generator.
-        trains_on: what trains C. "real" keeps its labels the data's own; "both" is the authors'
-            program; "generated" alone lets the classes drift to arbitrary clusters.
+        trains_on: what trains C. "both" is the authors' program. The default leaves it: "real"
+            keeps the labels' meaning the data's own, and in `docs/results.md` ("What trains VAC's
+            classifier") 92 % of digits are those asked for, against 72 % with "both" and 12 % with
+            "generated", which lets the classes drift to arbitrary clusters.
     """
 
     network: Spec = field(default_factory=narrow_network)

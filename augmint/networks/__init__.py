@@ -4,7 +4,8 @@ The axis is `architectures` (`augmint.core.registry.ARCHITECTURES`); its base is
 with one subclass a role (`GeneratorArchitecture`, `CriticArchitecture`, `ClassifierArchitecture`,
 which predicts numbers too, `MapperArchitecture`, which answers with maps).
 
-Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `vac` (the MNIST, CIFAR-10 and binary
+Members: `dcgan` (dcgan-generator, dcgan-critic, 8 to 256 px), `resnet`, `stylegan2` and `began` (a
+generator and a critic each), `vac` (the MNIST, CIFAR-10 and binary
 networks of VAC+GAN), `mlp` (the first conditional GAN's dense and maxout layers), `classifiers`
 (small-cnn, fer-simple, fer-surreal), `regressors` (var-regressor, integral-regressor), `unet` and
 `segnet` (segnet, segnet-basic), the mappers, `biggan` (its generator; the critic is resnet-critic's plan

@@ -14,7 +14,8 @@ class Average:
         w_ema <- d w_ema + (1 - d) w,    d = decay, or min(decay, (1 + t) / (10 + t)) on ramp-up
 
     Buffers (running statistics) are copied. The copy stays in evaluation mode, without gradients.
-    Source: Yazıcı et al. 2019, arXiv:1806.04498; the ramp follows Karras et al. 2020.
+    Source: Yazıcı et al. 2019, arXiv:1806.04498; the ramp is that
+    of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
 
     Args:
         module: the network that trains.
