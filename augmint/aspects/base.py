@@ -166,7 +166,7 @@ class Aspect(ABC):
     def to_planes(self, values: Tensor) -> Tensor:
         """Return stored values of a spatial aspect as images `(N, planes, H, W)` in [0, 1].
 
-        What is not known is an empty plane or the middle of the range.
+        What is not known can be told from what is, and `from_planes` does.
         """
         encoded = self.encode(values)
         return encoded if self.one_hot else (encoded + 1.0) / 2.0

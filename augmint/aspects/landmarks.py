@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SPOT = 1.5
 """Standard deviation, in pixels, of the spot that a point is in its plane."""
+FAINT = 0.25
+"""A plane that is nowhere as bright shows no point; a spot 2.5 px beside the image is fainter."""
 
 
 @ASPECTS.register("landmarks")
@@ -175,7 +177,8 @@ class Landmarks(Aspect):
 
     def from_planes(self, planes: Tensor) -> Tensor:
         """Return the centre of each plane's brightest part, the mean position by what exceeds half
-        of its maximum: exact for a spot that lies in the frame, up to the grid."""
+        of its maximum: exact for a spot that lies in the frame, up to the grid. A plane without a
+        spot, nowhere above FAINT, is of a point that is not known."""
         import torch
 
         height, width = self.size
@@ -185,7 +188,8 @@ class Landmarks(Aspect):
         x = torch.arange(width, device=planes.device) + 0.5
         y = torch.arange(height, device=planes.device) + 0.5
         across, down = (weight.sum(2) * x).sum(2) / total, (weight.sum(3) * y).sum(2) / total
-        return torch.stack((across, down, torch.full_like(across, 2.0)), -1)
+        seen = 2.0 * (top.flatten(1) >= FAINT).to(across)
+        return torch.stack((across, down, seen), -1) * (seen > 0)[..., None]
 
     def between(self, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
         import torch

@@ -108,6 +108,22 @@ class Map(Aspect):
     def decode(self, encoded: Tensor) -> Tensor:
         return (encoded.float() + 1.0) * ((self.high - self.low) / 2.0) + self.low
 
+    @property
+    def planes(self) -> int:
+        return self.channels + 1
+
+    def to_planes(self, values: Tensor) -> Tensor:
+        """Return the channels in [0, 1], and a last plane: 1 where none of them is missing."""
+        import torch
+
+        known = ~values.isnan().any(1, keepdim=True)
+        return torch.cat(((self.encode(values) + 1.0) / 2.0, known.float()), 1)
+
+    def from_planes(self, planes: Tensor) -> Tensor:
+        """Return the numbers, missing where the last plane is below one half."""
+        numbers, known = self.decode(2.0 * planes[:, :-1] - 1.0), planes[:, -1:]
+        return numbers.masked_fill(known < 0.5, float("nan"))
+
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
         from torch.nn import functional
 

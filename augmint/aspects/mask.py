@@ -124,6 +124,13 @@ class Mask(Aspect):
 
         return encoded.argmax(1).to(torch.uint8)
 
+    def from_planes(self, planes: Tensor) -> Tensor:
+        """Return the class of the brightest plane; void, if there is such, where all are dark."""
+        found = self.decode(planes)
+        if self.void is None:
+            return found
+        return found.masked_fill(planes.sum(1) < 0.5, self.void)
+
     def warp(self, values: Tensor, coordinates: CoordinateMap) -> Tensor:
         from torch.nn import functional
 

@@ -70,13 +70,15 @@ class AspectMapConfig:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(
-                    f"an aspect map's {name} is at least 1", getattr(self, name), f"set {name}: 16"
+                    f"an aspect map's {name} is at least 1",
+                    getattr(self, name),
+                    f"raise it (--set map.{name}=16)",
                 )
         if self.rate <= 0 or not 0 <= self.decay_from <= 1 or min(self.hidden, default=1) < 1:
             raise UsageError(
                 "an aspect map has a rate above 0, decay_from 0 to 1 and widths of at least 1",
                 f"{self.rate}, {self.decay_from}, {self.hidden}",
-                "change them",
+                "set those that are not (--set map.rate=0.0003)",
             )
         if self.loss == "aspect" and self.output != "linear":
             raise IncompatibleError(
@@ -203,7 +205,8 @@ def train_aspect_map(
     Raises:
         UsageError: if rows do not agree in number, or the decoder cannot make the size.
         DataError: for values that the aspect refuses.
-        IncompatibleError: for a decoder that bounds its outputs.
+        IncompatibleError: for a decoder that bounds its outputs, or bounded outputs for an aspect
+            without bounds.
 
     Source: Bazrafkan, Javidnia and Corcoran 2018 (Pattern Recognition Letters 116), section 3.
     """
@@ -214,6 +217,13 @@ def train_aspect_map(
             "give as many rows of both",
         )
     aspect.check(values)
+    aspect = aspect.fitted(values)
+    if config.output != "linear" and not (aspect.bounded or aspect.one_hot):
+        raise IncompatibleError(
+            f"the output {config.output} has bounds",
+            f"{aspect.name}, a {aspect.kind} without",
+            "set output: linear (--set map.output=linear), or give the aspect bounds",
+        )
     where = resolve_device(device)
     with scope(seed, "init.aspect-map"):
         network = _network(config, aspect, latents.shape[1], shape).to(where).train()

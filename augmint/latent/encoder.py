@@ -64,14 +64,16 @@ class EncoderConfig:
         for name in ("latent_dim", "channels", "steps", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(
-                    f"an encoder's {name} is at least 1", getattr(self, name), "raise it"
+                    f"an encoder's {name} is at least 1",
+                    getattr(self, name),
+                    f"raise it (--set encoder.{name}=64)",
                 )
         weights = (self.latent_weight, self.image_weight)
         if self.rate <= 0 or min(weights) < 0 or max(weights) == 0:
             raise UsageError(
                 "an encoder's rate is above 0, its weights are not negative and not both 0",
                 f"rate {self.rate}, weights {weights}",
-                "change them",
+                "leave them at their defaults, or set one (--set encoder.latent_weight=1)",
             )
 
 
@@ -176,7 +178,9 @@ def train_encoder(
     """
     rows = {len(g) for g in given} | ({len(images)} if images is not None else set())
     if len(rows) > 1 or 0 in rows:
-        raise UsageError("images and given inputs have one row each", sorted(rows), "align them")
+        raise UsageError(
+            "images and given inputs have one row each", sorted(rows), "give as many of each"
+        )
     where = resolve_device(device)
     with scope(seed, "init.encoder"):
         network = _network(config, shape).to(where).train()

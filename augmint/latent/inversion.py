@@ -77,7 +77,11 @@ class InversionConfig:
             value = getattr(self, name)
             if value < low or (name == "rate" and value <= 0):
                 rule = "above 0" if name == "rate" else f"at least {low}"
-                raise UsageError(f"an inversion's {name} is {rule}", value, f"change {name}")
+                raise UsageError(
+                    f"an inversion's {name} is {rule}",
+                    value,
+                    f"raise it (--set inversion.{name}=...)",
+                )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,8 @@ from augmint.training.batches import TrainingImages
 from augmint.training.guard import GuardRules
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from augmint.core.types import IntArray
     from augmint.data.table import Table
     from augmint.recipes.base import Surroundings
@@ -86,7 +88,7 @@ def annotated(
 
     Raises:
         DataCheckError: if an image is in two parts, and duplicates are not to be dropped.
-        DataError: if the set lacks an aspect of one of the kinds.
+        DataError: if the set lacks an aspect of one of the kinds, or no test image carries it.
         UsageError: if it has parts, but not both training and test images.
     """
     from augmint.data.check import check, left_out
@@ -104,8 +106,33 @@ def annotated(
     )
     train, measured = _split(table, whole, MEASURER_SHARE, seed, "recipe.measured")
     text = f"the measurer learnt from {len(measured)} real images that no generator saw"
+    test = test[truthful(schema, table.values, test)]
+    if not len(test):
+        raise DataError(
+            "test images carry what is measured", f"{name}, none of whose do", "label some"
+        )
     a, b, c = (_images(table.images, table.values, schema, r) for r in (train, test, measured))
     return Annotated(schema, a, b, c, text)
+
+
+def truthful(schema: Schema, values: Mapping[str, Any], rows: IntArray) -> npt.NDArray[np.bool_]:
+    """Return which rows hold some truth about every aspect of a schema, `(N,)` booleans.
+
+    Example:
+        >>> from augmint.aspects.landmarks import Landmarks
+        >>> eye = Schema((Landmarks("eye", ("centre",), (8, 8)),))
+        >>> points = {"eye": np.array([[[3.0, 4.0, 2.0]], [[0.0, 0.0, 0.0]]], np.float32)}
+        >>> truthful(eye, points, np.arange(2)).tolist()
+        [True, False]
+    """
+    from augmint.tasks.base import TaskConfig, task_for, task_of
+
+    found = np.ones(len(rows), dtype=bool)
+    for aspect in schema:
+        if kind := task_for(aspect):
+            task = task_of(TaskConfig(kind=kind))
+            found &= task.scorable(aspect, np.asarray(values[aspect.name][rows]))
+    return found
 
 
 def _drawn(
@@ -137,7 +164,11 @@ def _asked(schema: Schema, kinds: Collection[str], name: str) -> Schema:
     missing = sorted(k for k in kinds if not schema.of_kind(k))
     if missing:
         held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "none"
-        raise DataError(f"this recipe needs {missing[0]}", f"{name}, which has {held}", "add them")
+        raise DataError(
+            f"this recipe needs {missing[0]}",
+            f"{name}, which has {held}",
+            "name a set that carries them (--data DIR)",
+        )
     return Schema(tuple(a for a in schema if a.kind in kinds))
 
 
@@ -146,7 +177,9 @@ def _parts(table: Table, share: float, seed: int) -> tuple[IntArray, IntArray]:
         return table.parts["train"], table.parts["test"]
     if "all" not in table.parts:
         raise UsageError(
-            "a recipe needs training and test images", ", ".join(table.parts), "give both parts"
+            "a recipe needs training and test images",
+            ", ".join(table.parts),
+            "put images of both into the set, or of neither: then it is split",
         )
     return _split(table, table.parts["all"], share, seed, "recipe.test")
 

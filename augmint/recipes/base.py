@@ -34,6 +34,7 @@ class Surroundings:
         device: "auto", "cpu" or "cuda".
         workers: processes that stages run in, one core each.
         drop_duplicates: leave out training images that also stand in the test part.
+        identity: of recipe, configuration, data and seed.
     """
 
     out: Path
@@ -42,6 +43,12 @@ class Surroundings:
     device: str = "cpu"
     workers: int = 1
     drop_duplicates: bool = False
+    identity: str = ""
+
+    @property
+    def kept(self) -> Path:
+        """Where trained parts lie; those of a refused run with other settings lie elsewhere."""
+        return self.out / "kept" / self.identity[:12]
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,9 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
     recipe: Recipe[Any] = RECIPES.create(name)
     chosen = recipe.variants[0] if options.variant is None else options.variant
     if chosen not in recipe.variants:
-        raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
+        raise UsageError(
+            f"{name} has several variants, by name", chosen, nearest(chosen, recipe.variants)
+        )
     source = data or (recipe.debug_data if debug and recipe.needs_data else None)
     if source is not None and not recipe.needs_data:
         raise UsageError(f"{name} takes no data", source, "leave data out (--data)")
@@ -187,6 +196,7 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
             options.device,
             processes,
             options.drop_duplicates,
+            identity,
         )
         try:
             outcome = recipe.run(config, where)
@@ -239,7 +249,11 @@ def _earlier(out: Path, identity: str) -> dict[str, Any] | None:
         if (out / name).is_file():
             found = read_json(out / name)
             if not isinstance(found, dict) or "identity" not in found:
-                raise DataError("a recipe's folder holds its own files", str(out / name), "move it")
+                raise DataError(
+                    "a recipe's folder holds its own files",
+                    str(out / name),
+                    "move that file, or choose another folder (--out DIR)",
+                )
             if found["identity"] != identity:
                 raise UsageError(
                     "a folder holds one run of one recipe",

@@ -14,7 +14,7 @@ from augmint.core.streams import derive
 from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
-from augmint.recipes.annotated import annotated, patient
+from augmint.recipes.annotated import annotated, patient, truthful
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
@@ -132,9 +132,9 @@ class Bench:
         return self.surroundings.seed
 
     @property
-    def out(self) -> Path:
-        """The run's folder."""
-        return self.surroundings.out
+    def kept(self) -> Path:
+        """Where the run's trained parts lie."""
+        return self.surroundings.kept
 
     def errors(self, images: ByteArray, values: np.ndarray[Any, Any]) -> FloatArray:
         """Return the error of the measurer's prediction against claimed values, `(N,)`."""
@@ -146,7 +146,7 @@ def bench(config: PairsConfig, surroundings: Surroundings, kind: str) -> Bench:
     device = str(resolve_device(surroundings.device))
     data = material(config, surroundings, kind)
     seed = derive(surroundings.seed, "recipe.measurer")
-    measurer = told_by(surroundings.out / "measurer.safetensors", config, data, True, seed, device)
+    measurer = told_by(surroundings.kept / "measurer.safetensors", config, data, True, seed, device)
     return Bench(config, data, measurer, surroundings, device)
 
 
@@ -181,7 +181,7 @@ def generator(bench: Bench, folder: str, config: GanConfig) -> TrainedGan:
 
     train, aspect = bench.material.train, bench.material.aspect
     data = TrainingImages(train.images, {aspect.name: train.values}, np.arange(len(train.images)))
-    rules, where = patient(config.steps), bench.out / folder
+    rules, where = patient(config.steps), bench.kept / folder
     return GanTraining(
         config, data, Schema((aspect,)), bench.seed, where, bench.device, rules
     ).run()
@@ -209,7 +209,7 @@ class Inverter:
 
         place = self.bench
         return kept(  # type: ignore[no-any-return]
-            place.out / f"inverted-{name}.safetensors",
+            place.kept / f"inverted-{name}.safetensors",
             Inversion.load,
             lambda: invert(
                 self.network,
@@ -234,7 +234,7 @@ def inverter(bench: Bench, trained: TrainedGan) -> Inverter:
         return Inverter(bench, network, settled)
     wanted = replace(config.encoder, latent_dim=network.free, prior=settled.prior)
     learned = kept(
-        bench.out / "encoder.safetensors",
+        bench.kept / "encoder.safetensors",
         lambda path: LatentEncoder.load(path, bench.device),
         lambda: train_encoder(
             network, trained.shape, wanted, bench.seed, bench.material.train.images,
@@ -258,7 +258,7 @@ def mapped(bench: Bench, latents: torch.Tensor, values: Any, shape: Any, name: s
     from augmint.latent.aspect_map import AspectMap, train_aspect_map
 
     return kept(  # type: ignore[no-any-return]
-        bench.out / f"map-{name}.safetensors",
+        bench.kept / f"map-{name}.safetensors",
         lambda path: AspectMap.load(path, bench.device),
         lambda: train_aspect_map(
             latents, values, bench.material.aspect, shape, bench.config.map,
@@ -288,7 +288,7 @@ def distilled(bench: Bench, trained: TrainedGan) -> AspectMap:
 
     data, config = bench.material, bench.config
     seed = derive(bench.seed, "recipe.teacher")
-    path = bench.out / "teacher.safetensors"
+    path = bench.kept / "teacher.safetensors"
     teacher = told_by(path, config, data, False, seed, bench.device)
     network_, settled = of_gan(trained, config.inversion)
     latents, values = drawn_pairs(
@@ -354,12 +354,18 @@ class PairsRecipe(Recipe[PairsConfig]):
         numbers: dict[str, float | None] = {"measurer": float(own.mean())}
         numbers["measurer_median"] = float(np.median(own))
         numbers["told_of_test"] = float(told.errors(test.latents, data.test.values).mean())
+        schema = Schema((data.aspect,))
         for name, part in pairs.items():
-            found = annotation_truth(place.errors(part.images, part.values), own)
+            claims = truthful(schema, {data.aspect.name: part.values}, np.arange(len(part.values)))
+            if not claims.any():  # a joint generator may draw no point, or void alone
+                numbers |= {name: None, f"{name}_ratio": None, f"{name}_median": None}
+                continue
+            errors = place.errors(part.images[claims], part.values[claims])
+            found = annotation_truth(errors, own)
             numbers[name], numbers[f"{name}_ratio"] = found.error, found.ratio
             numbers[f"{name}_median"] = found.median
         numbers = {self._name(k): self._value(k, v) for k, v in numbers.items()}
-        drawn = drawn_latents(len(test), network.free, config, place.seed)
+        drawn = drawn_latents(len(test), inverse)
         gap = latent_gap(test.latents.numpy(), drawn.numpy(), place.seed)
         numbers |= {"latent_gap": gap.distance, "latent_gap_floor": gap.floor}
         for name, found_there in (("train", train), ("test", test)):
@@ -408,9 +414,10 @@ def images_of(network: Conditioned, inverse: Inversion) -> ByteArray:
     return torch.cat(made).numpy()
 
 
-def drawn_latents(count: int, width: int, config: PairsConfig, seed: int) -> torch.Tensor:
-    """Return twice as many latents of the prior, for the distance and its floor."""
+def drawn_latents(count: int, inverse: Inverter) -> torch.Tensor:
+    """Return twice as many latents of the generator's prior, for the distance and its floor."""
     from augmint.core.streams import stream
     from augmint.latent.slots import draw
 
-    return draw(stream(seed, "recipe.gap", 0, 2 * count), width, config.inversion.prior)
+    numbers = stream(inverse.bench.seed, "recipe.gap", 0, 2 * count)
+    return draw(numbers, inverse.network.free, inverse.config.prior)

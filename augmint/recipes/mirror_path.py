@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from augmint.latent.paths import Walk
-    from augmint.recipes.latent_pairs import Bench
+    from augmint.recipes.latent_pairs import Bench, Inverter
 
 SCALE = 3
 
@@ -87,7 +87,7 @@ class MirrorPath(Recipe[PairsConfig]):
             pictures[f"mirror-{i}"] = strip(walk, SCALE)
             animation = gif(frames(walk, name, 2 * SCALE))
             write_atomic(surroundings.out / "pictures" / f"mirror-{i}.gif", animation)
-        for title, path in _others(place, network.free).items():
+        for title, path in _others(inverse).items():
             pictures[title] = strip(walk_along(network, path, [told]), SCALE)
         pictures["ends"] = _ends(images, images_of(network, ends))
         shown = f"{count} test images and their mirror images, 14 latents between each two"
@@ -96,11 +96,11 @@ class MirrorPath(Recipe[PairsConfig]):
         return Outcome(found, protocols, pictures, trained.images_shown, warnings)
 
 
-def _others(place: Bench, width: int) -> dict[str, torch.Tensor]:
+def _others(inverse: Inverter) -> dict[str, torch.Tensor]:
     """Return paths between drawn latents, and from the middle of all latents to one of them."""
     from augmint.latent.paths import linear, spherical, truncation
 
-    first, last = drawn_latents(1, width, place.config, place.seed)
+    first, last = drawn_latents(1, inverse)
     return {
         "straight": linear(first, last),
         "great-circle": spherical(first, last),

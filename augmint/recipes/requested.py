@@ -91,7 +91,7 @@ class RequestedRecipe(Recipe[RequestedConfig]):
         for chosen, training in kinds:
             for name, one in chosen.items():
                 one = replace(one, steps=config.steps or one.steps)
-                where = surroundings.out / "generators" / name
+                where = surroundings.kept / "generators" / name
                 rules = patient(one.steps)
                 run = training(one, data.train, data.schema, seed, where, device, rules)
                 measuring.add(name, run.run())

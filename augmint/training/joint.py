@@ -1,9 +1,9 @@
 """Which aspects generated images carry: those asked for, and those drawn with the image.
 
 A *joint* generator draws an aspect itself, as further channels behind those of the image: masks one
-channel a class, maps their own channels, landmarks one blurred spot a point. The images that train
-it are the real ones with these channels; what it generates is split again. Nothing is asked for, so
-new annotations appear with new images. (Bazrafkan, Javidnia and Corcoran 2018 argue for two
+channel a class, maps their own channels and one of where they are known, landmarks one blurred spot
+a point. The images that train it are the real ones with these channels; what it generates is split
+again. Nothing is asked for, so new annotations appear with new images. (Bazrafkan, Javidnia and Corcoran 2018 argue for two
 networks on one latent in its place; `latent.aspect_map`.)
 """
 
@@ -71,8 +71,8 @@ class Joint:
     def join(self, data: TrainingImages) -> TrainingImages:
         """Return the training images with their aspects as further channels.
 
-        What is not known (points without a label, void pixels, missing depths) is an empty spot or
-        the middle of the range: a joint generator learns the gaps as well.
+        What is not known (points without a label, void pixels, missing depths) is drawn as such: a
+        joint generator learns the gaps as well.
         """
         if not len(self.schema):
             return data

@@ -222,7 +222,7 @@ def test_joint_images_are_split_into_what_was_joined() -> None:
     values = {"mask": _masks(z), "depth": depth, "points": points}
     joint = Joint(schema, channels=3)
     joined = joint.join(TrainingImages(images, values, np.arange(30)))
-    assert joined.shape == joint.shape(SHAPE) == (3 + 3 + 1 + 2, 16, 16)
+    assert joined.shape == joint.shape(SHAPE) == (3 + 3 + 2 + 2, 16, 16)
     assert not joined.values
     back, told = joint.split(joined.images)
     assert np.array_equal(back, images)
@@ -231,6 +231,17 @@ def test_joint_images_are_split_into_what_was_joined() -> None:
     assert np.abs(told["points"] - points)[..., :2].max() < 0.1
     with pytest.raises(IncompatibleError, match="pose"):
         Joint(Schema((POSE,)))
+
+
+def test_values_without_bounds_take_linear_outputs() -> None:
+    """A sigmoid would clip them to one deviation about their mean."""
+    age, years = Vector("age", ("years",)), np.linspace(14, 68, 40, dtype=np.float32)[:, None]
+    z = _latents(40)
+    with pytest.raises(IncompatibleError, match="output: linear"):
+        train_aspect_map(z, years, age, SHAPE, AspectMapConfig(steps=1))
+    config = AspectMapConfig(steps=400, batch=40, hidden=(64,), output="linear", rate=3e-3)
+    told = train_aspect_map(z, years, age, SHAPE, config).values(z)
+    assert np.abs(told - years).mean() < 3.0
 
 
 def test_spots_have_their_peak_at_the_point() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,16 @@ import torch
 from augmint.aspects.base import Schema
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.core.errors import DataError
+from augmint.core.errors import DataError, UsageError
 from augmint.core.registry import ARCHITECTURES, CONDITIONING, FORMATS
 from augmint.core.streams import stream
 from augmint.data.ingest import ingest
 from augmint.data.table import Table, TableNotes
 from augmint.latent.aspect_map import train_aspect_map
 from augmint.latent.paths import MIRROR_STEPS
+from augmint.recipes import latent_pairs
 from augmint.recipes.annotated import annotated
-from augmint.recipes.base import Surroundings
+from augmint.recipes.base import RecipeOptions, Surroundings, run_recipe
 from augmint.recipes.began_landmarks import BeganFacesLandmarks
 from augmint.recipes.began_mask import BeganMask
 from augmint.recipes.latent_pairs import material
@@ -93,10 +95,13 @@ def test_the_three_parts_of_drawn_sets_share_no_image(tmp_path: Path) -> None:
 def test_the_three_parts_of_a_set_of_files_share_no_subject(tmp_path: Path) -> None:
     drawn = ingest("toy-faces", tmp_path / "cache", size=(24, 24))
     rows = np.arange(60)
+    points = next(a.name for a in drawn.schema.of_kind("landmarks"))
+    values = {name: np.array(v[rows]) for name, v in drawn.values.items()}
+    values[points][::4] = 0.0  # nothing to be measured against
     few = Table.write(
         tmp_path / "table",
         drawn.images[rows],
-        {name: v[rows] for name, v in drawn.values.items()},
+        values,
         drawn.schema,
         [f"{i}.png" for i in rows],
         {"all": rows},
@@ -109,7 +114,25 @@ def test_the_three_parts_of_a_set_of_files_share_no_subject(tmp_path: Path) -> N
     known = {image.tobytes(): row // 3 for row, image in enumerate(few.images)}
     parts = [found.train, found.test, found.measured]
     subjects = [{known[i.tobytes()] for i in part.images} for part in parts]
-    assert sum(len(s) for s in subjects) == len(set.union(*subjects)) == 20
-    assert sum(len(part) for part in parts) == 60
+    assert sum(len(s) for s in subjects) == len(set.union(*subjects)) <= 20
+    assert sum(len(part) for part in parts) < 60
+    assert (found.test.values[points][..., 2] > 0).any(1).all()
+    assert len(found.train) + len(found.measured) > 40
     with pytest.raises(DataError, match="needs map"):
         annotated(config, where, {"map"}, 3)
+
+
+def test_parts_of_a_refused_run_are_not_taken_for_those_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise UsageError("a rule", "something else", "a remedy")
+
+    name, out = "began-faces-landmarks", tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(latent_pairs, "inverter", refuse)
+        with pytest.raises(UsageError, match="a rule"):
+            run_recipe(name, out, RecipeOptions(debug=True, seed=1))
+    run_recipe(name, out, RecipeOptions(debug=True, seed=2))
+    first, second = (p.read_bytes() for p in sorted(out.glob("kept/*/measurer.safetensors")))
+    assert first != second

@@ -65,7 +65,7 @@ def test_what_is_drawn_is_not_asked_for() -> None:
     assert [a.name for a in asked(config, SCHEMA)] == ["label"]
     assert [a.name for a in carried(config, SCHEMA)] == ["label", "points", "mask", "depth"]
     context = context_of(config, SCHEMA, (3, SIDE, SIDE))
-    assert context.shape == (3 + 2 + 3 + 1, SIDE, SIDE)
+    assert context.shape == (3 + 2 + 3 + 2, SIDE, SIDE)
     plain = context_of(GanConfig(), SCHEMA, (3, SIDE, SIDE))
     assert plain.shape == (3, SIDE, SIDE)
 
@@ -83,6 +83,24 @@ def test_joint_images_split_into_what_they_were_joined_from() -> None:
     none = Joint.of(GanConfig(), SCHEMA, 3)
     assert none.join(given) is given
     assert none.split(given.images) == (given.images, {})
+
+
+def test_what_is_not_known_stays_so() -> None:
+    """Neither a point in the middle, nor the first class, nor a mean depth stands for a gap."""
+    schema = Schema((SCHEMA["points"], Mask("mask", ("out", "in"), void=255), SCHEMA["depth"]))
+    given = data()
+    values = {name: given.values[name].copy() for name in ("points", "mask", "depth")}
+    values["points"][:, 1] = 0.0
+    values["points"][0, 0] = (SIDE + 8.0, 4.0, 2.0)  # labelled, but beside the image
+    values["mask"] = np.where(values["mask"] == 2, 255, values["mask"]).astype(np.uint8)
+    values["depth"][..., :5] = np.nan
+    joint = Joint(schema)
+    _, back = joint.split(joint.join(TrainingImages(given.images, values, given.ids)).images)
+    np.testing.assert_array_equal(back["points"][:, 1], values["points"][:, 1])
+    np.testing.assert_array_equal(back["points"][0, 0], np.zeros(3))
+    assert (back["points"][1:, 0, 2] == 2).all()
+    np.testing.assert_array_equal(back["mask"], values["mask"])
+    np.testing.assert_array_equal(np.isnan(back["depth"]), np.isnan(values["depth"]))
 
 
 def test_training_bundle_and_mint_carry_it_along(tmp_path: Path) -> None:
