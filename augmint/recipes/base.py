@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ConfigT = TypeVar("ConfigT")
+T = TypeVar("T")
 
 RESULT = "result.json"
 
@@ -156,11 +157,7 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
     """
     debug, data = options.debug, options.data
     recipe: Recipe[Any] = RECIPES.create(name)
-    chosen = recipe.variants[0] if options.variant is None else options.variant
-    if chosen not in recipe.variants:
-        raise UsageError(
-            f"{name} has several variants, by name", chosen, nearest(chosen, recipe.variants)
-        )
+    chosen = chosen_variant(recipe, name, options.variant)
     source = data or (recipe.debug_data if debug and recipe.needs_data else None)
     if source is not None and not recipe.needs_data:
         raise UsageError(f"{name} takes no data", source, "leave data out (--data)")
@@ -237,10 +234,33 @@ def configured(recipe: Recipe[Any], variant: str, debug: bool, settings: Sequenc
         >>> configured(recipe, "text", False, ["training.steps=9"]).training.steps
         9
     """
-    config = recipe.configure(variant, debug)
+    return with_settings(recipe.configure(variant, debug), settings, "recipe")
+
+
+def chosen_variant(recipe: Recipe[Any], name: str, variant: str | None) -> str:
+    """Return the variant that is asked for, the first if none is.
+
+    Raises:
+        UsageError: for one that the recipe does not have.
+    """
+    if variant is not None and variant not in recipe.variants:
+        raise UsageError(
+            f"{name} has the variants {', '.join(recipe.variants)}",
+            variant,
+            nearest(variant, recipe.variants),
+        )
+    return variant or recipe.variants[0]
+
+
+def with_settings(config: T, settings: Sequence[str], where: str) -> T:
+    """Return a configuration with some fields set, each by a text such as "gan.steps=9".
+
+    Raises:
+        UsageError: for a field that it does not have, or a value of another type.
+    """
     if not settings:
         return config
-    return build(type(config), with_overrides(to_plain(config), settings), "recipe")
+    return build(type(config), with_overrides(to_plain(config), settings), where)
 
 
 def _earlier(out: Path, identity: str) -> dict[str, Any] | None:

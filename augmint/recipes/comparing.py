@@ -13,18 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from augmint.core.config import build, read_yaml, to_plain, with_overrides
+from augmint.core.config import build, read_yaml
 from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import RECIPES
+from augmint.recipes.base import chosen_variant, with_settings
 from augmint.recipes.conditional import ConditionalConfig, ConditionalRecipe
 from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:
     from augmint.studies.compare import CompareOptions
 
-T = TypeVar("T")
 
 SETTABLE = ("generator", "measures")
 """What `--set` reaches: every generator's configuration, and how all are measured."""
@@ -109,17 +109,10 @@ def choose(choice: Choice) -> Chosen:
             "name another recipe (augmint list recipes)",
         )
     return Chosen(
-        {name: _with(gan, choice.of("generator"), name) for name, gan in found.items()},
+        {name: with_settings(gan, choice.of("generator"), name) for name, gan in found.items()},
         _common(c.size for c in recipes.values()),
         _common(c.channels for c in recipes.values()),
     )
-
-
-def _with(config: T, settings: Sequence[str], where: str) -> T:
-    """Return a configuration with some fields set."""
-    if not settings:
-        return config
-    return build(type(config), with_overrides(to_plain(config), settings), where)
 
 
 def _common(values: Iterable[Any]) -> Any:
@@ -149,10 +142,7 @@ def _config(name: str, variant: str | None, debug: bool) -> ConditionalConfig:
             nearest(name, comparable()),
         )
     recipe = RECIPES.create(name)
-    chosen = recipe.variants[0] if variant is None else variant
-    if chosen not in recipe.variants:
-        raise UsageError(f"a variant of {name}", chosen, nearest(chosen, recipe.variants))
-    config: ConditionalConfig = recipe.configure(chosen, debug)
+    config: ConditionalConfig = recipe.configure(chosen_variant(recipe, name, variant), debug)
     return config
 
 
@@ -191,7 +181,7 @@ def compare_recipes(
         raise UsageError(
             "a comparison runs on a data set", "no data", "pass --data DIR, or --debug for digits"
         )
-    measures = _with(options.measures, choice.of("measures"), "measures")
+    measures = with_settings(options.measures, choice.of("measures"), "measures")
     options = replace(options, measures=measures)
     if options.size is None and chosen.size is not None:
         options = replace(options, size="x".join(str(side) for side in chosen.size))
