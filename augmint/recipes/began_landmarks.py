@@ -78,6 +78,7 @@ class BeganFacesLandmarks(PairsRecipe):
     debug_data: ClassVar[str] = "toy-faces"
     kind: ClassVar[str] = "landmarks"
     score: ClassVar[str] = "nme"
+    score_words: ClassVar[str] = "normalised mean error"
 
     def configure(self, variant: str, debug: bool = False) -> PairsConfig:
         """Return networks, training and measures of a variant."""

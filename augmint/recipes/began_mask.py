@@ -33,6 +33,8 @@ class BeganMask(PairsRecipe):
     debug_data: ClassVar[str] = "toy-eyes"
     kind: ClassVar[str] = "mask"
     score: ClassVar[str] = "iou"
+    score_words: ClassVar[str] = "mean intersection over union"
+    complement: ClassVar[bool] = True
 
     def configure(self, variant: str, debug: bool = False) -> PairsConfig:
         """Return networks, training and measures of a variant."""

@@ -330,7 +330,10 @@ class PairsRecipe(Recipe[PairsConfig]):
     kind: ClassVar[str]
     """Of the aspect."""
     score: ClassVar[str]
-    """The error's name in metrics: "nme" as it is, "iou" as 1 - error."""
+    """What the error, or its complement, is called in metrics."""
+    score_words: ClassVar[str]
+    complement: ClassVar[bool] = False
+    """The metrics hold 1 - error."""
 
     def run(self, config: PairsConfig, surroundings: Surroundings) -> Outcome:
         """Train generator, inverse, maps and baselines; measure pairs by an independent network."""
@@ -382,18 +385,16 @@ class PairsRecipe(Recipe[PairsConfig]):
         return name if name.endswith("_ratio") else f"{name}_{self.score}"
 
     def _value(self, name: str, value: float | None) -> float | None:
-        inverts = self.score == "iou" and not name.endswith("_ratio") and value is not None
-        return 1.0 - value if inverts and value is not None else value
+        if value is None or not self.complement or name.endswith("_ratio"):
+            return value
+        return 1.0 - value
 
     def _protocols(self, place: Bench, tests: int) -> dict[str, str]:
-        own = {"nme": "normalised mean error", "iou": "mean intersection over union"}[self.score]
         network = f"{place.measurer.digest[:12]}, {place.material.text}"
-        pairs = (
-            f"{own} of a network's predictions against the claims of {place.config.minted} pairs"
-        )
+        pairs = f"{self.score_words} of a network's predictions against the claims of {place.config.minted} pairs"
         told = {
-            "measurer": f"{own} of the measuring network {network}, on {tests} test images",
-            "told_of_test": f"{own} of the aspect map at the inverted latents of {tests} test images",
+            "measurer": f"{self.score_words} of the measuring network {network}, on {tests} test images",
+            "told_of_test": f"{self.score_words} of the aspect map at the inverted latents of {tests} test images",
             "minted": f"{pairs}; drawn latents, the aspect map learnt on inverted ones",
             "distilled": f"{pairs}; drawn latents, a map taught by another network on generated images",
             "joint": f"{pairs}; one generator for image and aspect",
