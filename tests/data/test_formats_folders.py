@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augmint.aspects.sides import class_pairs, pairs_of
 from augmint.core.errors import DataError, UsageError
 from augmint.core.registry import FORMATS
 from augmint.data.decoding import BadFilesError
 from augmint.data.formats import face68
-from augmint.data.formats.annotation import pairs_of
 from augmint.data.ingest import ingest
 
 from .conftest import encoded, noise
@@ -115,6 +115,34 @@ def test_pairs_from_names() -> None:
     assert pairs_of(("cleft", "bright")) is None
     assert pairs_of(("right_ear", "nose")) is None
     assert pairs_of(("left_a", "right_a", "right_b")) is None
+
+
+def test_classes_with_sides_but_without_partners_are_unknown() -> None:
+    assert class_pairs(("ground", "bright", "cleft", "BRIGHT")) == ()
+    assert class_pairs(("left lung", "right lung", "heart")) == (("left lung", "right lung"),)
+    for odd in ("left_ventricle", "leftlung", "lungRight", "Rightlung", "lungLEFT", "LEFTLUNG"):
+        assert class_pairs(("ground", "left_lung", "right_lung", odd)) is None
+
+
+@pytest.mark.parametrize("format", ["coco", "yolo", "mask-folders"])
+def test_masks_of_half_known_sides_refuse_flips(put, cache: Path, format: str) -> None:
+    names = ["left_lung", "right_lung", "left_ventricle"]
+    image = encoded(noise(1, 1, 6, 8)[0, 0])
+    corners = [1, 1, 5, 1, 5, 5, 1, 5]
+    coco = {
+        "images": [{"id": 1, "file_name": "0.png", "height": 6, "width": 8}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [corners]}],
+        "categories": [{"id": i, "name": n} for i, n in enumerate(names)],
+    }
+    files = {
+        "coco": {"a.json": json.dumps(coco).encode()},
+        "yolo": {"data.yaml": json.dumps({"names": names}).encode(),
+                 "labels/0.txt": b"0 0 0 0 1 1 1\n"},
+        "mask-folders": {"masks/0.png": encoded(GREY + 1),
+                         "classes.txt": "\n".join(["ground", *names]).encode()},
+    }  # fmt: skip
+    table = ingest(put({"images/0.png": image, **files[format]}), cache)
+    assert not table.schema["mask"].mirrors
 
 
 GREY = np.zeros((6, 8), np.uint8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,9 +31,6 @@ TEXT_LIMIT = 1 << 28
 """Most bytes of one annotation file: JSON, and text."""
 
 _FAR = 1e30
-_LEFT = re.compile(r"(?<![A-Za-z])left(?![a-z])|Left(?![a-z])|LEFT(?![A-Z])")
-_RIGHT = re.compile(r"(?<![A-Za-z])right(?![a-z])|Right(?![a-z])|RIGHT(?![A-Z])")
-_OPPOSITE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -155,26 +151,6 @@ def points_of(
             "points lie near the image", f"{name} beyond {_FAR:g}", where, "correct the number"
         )
     return out.astype(np.float32)
-
-
-def pairs_of(names: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
-    """Return the pairs of names that differ in left and right, or None where that is not known.
-
-    Example:
-        >>> pairs_of(("left_eye", "nose", "right_eye"))
-        (('left_eye', 'right_eye'),)
-        >>> pairs_of(("a", "b")) is None and pairs_of(("left_eye", "nose")) is None
-        True
-    """
-    known, pairs = set(names), []
-    for name in names:
-        if _LEFT.search(name):
-            partner = _LEFT.sub(lambda m: _OPPOSITE[m.group()], name)
-            if partner not in known:
-                return None
-            pairs.append((name, partner))
-    alone = sum(1 for n in names if _RIGHT.search(n) and not _LEFT.search(n)) - len(pairs)
-    return tuple(pairs) if pairs and not alone else None
 
 
 def read_schema(files: Files, prefix: str) -> Schema | None:

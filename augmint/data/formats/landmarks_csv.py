@@ -29,6 +29,7 @@ import numpy as np
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.sides import pairs_of
 from augmint.aspects.vector import Vector
 from augmint.core.errors import DataError, nearest, single_line
 from augmint.core.registry import FORMATS
@@ -41,7 +42,6 @@ from augmint.data.formats.annotation import (
     declared_classes,
     inner_path,
     only,
-    pairs_of,
     points_of,
     read_schema,
     read_text,
