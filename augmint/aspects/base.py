@@ -98,6 +98,8 @@ class Aspect(ABC):
     """`between` gives values between two others."""
     mirrors: ClassVar[bool] = True
     """Knows what a mirrored image does to it; an object may say otherwise for itself."""
+    mirror_field: ClassVar[str] = "pairs"
+    """Where it says so."""
 
     @property
     @abstractmethod
@@ -198,9 +200,9 @@ class Aspect(ABC):
         """Return the error of a flip, where `mirrors` is false."""
         return IncompatibleError(
             f"a flip swaps left and right, which {self.name} does not say of its parts",
-            f"a {self.kind} whose pairs are unknown",
-            "name them in the data's schema, or try policies without flips "
-            "(--set 'policy.candidates=[none,shift,affine]')",
+            f"a {self.kind} whose {self.mirror_field} are unknown",
+            f'give "{self.mirror_field}" in schema.json ([] for none), or try policies without '
+            "flips (--set 'policy.candidates=[none,shift,affine]')",
         )
 
     @property

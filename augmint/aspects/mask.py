@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from augmint.aspects.base import Aspect, CoordinateMap
+from augmint.aspects.sides import class_pairs
 from augmint.core.errors import DataError
 from augmint.core.registry import ASPECTS
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from augmint.core.types import ByteArray, Shape
+
+
+BY_NAMES = (("", ""),)
+"""The pairs of a mask that says nothing of them: those that the names of its classes tell."""
 
 
 @ASPECTS.register("mask")
@@ -31,8 +36,8 @@ class Mask(Aspect):
     Args:
         classes: their names, in the order of their indices; the first is the background.
         void: the stored number that says "no truth here", or None.
-        pairs: classes that a mirrored image swaps ("left lung", "right lung"); None: unknown, and
-            a flip is refused.
+        pairs: classes that a mirrored image swaps ("left lung", "right lung"); (): none; None:
+            unknown, and a flip is refused; not given: as the names tell (`sides.class_pairs`).
 
     Raises:
         DataError: for fewer than two classes, more than fit, or pairs of unknown names.
@@ -48,7 +53,7 @@ class Mask(Aspect):
 
     classes: tuple[str, ...] = ()
     void: int | None = None
-    pairs: tuple[tuple[str, str], ...] | None = ()
+    pairs: tuple[tuple[str, str], ...] | None = BY_NAMES
     kind: ClassVar[str] = "mask"
     flat: ClassVar[bool] = False
     one_hot: ClassVar[bool] = True
@@ -67,6 +72,8 @@ class Mask(Aspect):
                 self.void,
                 "set void to 255",
             )
+        if self.pairs == BY_NAMES:
+            object.__setattr__(self, "pairs", class_pairs(self.classes))
         if unknown := {n for pair in self.pairs or () for n in pair} - set(self.classes):
             raise DataError(f"pairs of {self.name} name its classes", sorted(unknown)[0], "correct")
 

@@ -34,8 +34,8 @@ class Vector(Aspect):
         units: of each, for people ("degrees"); empty: none.
         mean: of the training rows; set by `fitted`.
         deviation: of the training rows; set by `fitted`, 1 where all rows are alike.
-        mirrored: components whose sign a mirrored image turns round (yaw); None: unknown, and a
-            flip is refused.
+        mirrored: components whose sign a mirrored image turns round (yaw); (): none (an age);
+            None: unknown, and a flip is refused.
         turned: components that are angles in the image plane, of an axis without a head, in degrees
             from the x axis towards the y axis (roll); they turn, and mirror, with the image.
 
@@ -55,10 +55,11 @@ class Vector(Aspect):
     units: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
-    mirrored: tuple[str, ...] | None = ()
+    mirrored: tuple[str, ...] | None = None
     turned: tuple[str, ...] = ()
     kind: ClassVar[str] = "vector"
     blends: ClassVar[bool] = True
+    mirror_field: ClassVar[str] = "mirrored"
 
     def __post_init__(self) -> None:
         if not self.components or len(set(self.components)) != len(self.components):

@@ -145,10 +145,10 @@ def check_fits(augmenter: ExpertAugmenter, aspect: Aspect) -> None:
         )
     if augmenter.mirrors and not aspect.mirrors:
         raise IncompatibleError(
-            f"{type(augmenter).__name__} may mirror images, and {aspect.name} must then know what "
-            "is left and right",
+            f"{type(augmenter).__name__} may mirror images, and {aspect.name} must then say what "
+            f'is left and right: "{aspect.mirror_field}" in schema.json, [] for nothing',
             f"{aspect.name}, a {aspect.kind} that does not",
-            "name the pairs in the schema, or choose a policy without flips, such as affine",
+            f'give "{aspect.mirror_field}", or choose a policy without flips, such as affine',
         )
 
 

@@ -44,7 +44,12 @@ PLAYERS = ("objective", "generator", "critic", "conditioning")
 """Places that are never empty; without a critic an objective trains the generator alone."""
 
 SHAPE: Shape = (3, 32, 32)
-_SCHEMA = Schema((Category("label", ("a", "b", "c")), Vector("pose", ("yaw",), (-1.0,), (1.0,))))
+_SCHEMA = Schema(
+    (
+        Category("label", ("a", "b", "c")),
+        Vector("pose", ("yaw",), (-1.0,), (1.0,), mirrored=("yaw",)),
+    )
+)
 _FIRST = {"objective": "hinge", "conditioning": "vac"}
 
 Part = Mapping[str, Any]

@@ -164,7 +164,8 @@ def test_unknown_pairs_refuse_a_flip_and_nothing_else() -> None:
     aspects = [
         Landmarks("a", ("l", "r", "m"), (H, W)),
         Mask("a", ("ground", "left", "right"), pairs=None),
-        Vector("a", ("yaw",), mirrored=None),
+        Mask("a", ("ground", "left lung")),
+        Vector("a", ("yaw",)),
     ]
     for aspect in aspects:
         assert not aspect.mirrors
@@ -174,6 +175,24 @@ def test_unknown_pairs_refuse_a_flip_and_nothing_else() -> None:
         aspect.warp(values, affine_map((H, W), torch.full((N,), 20.0)))
         with pytest.raises(IncompatibleError, match="flip"):
             aspect.warp(values, affine_map((H, W), torch.zeros(N), mirror=-torch.ones(N)))
+
+
+def test_what_a_schema_leaves_out_is_unknown_unless_names_tell() -> None:
+    plain = [
+        {"kind": "vector", "name": "pose", "components": ["yaw"]},
+        {"kind": "mask", "name": "odd", "classes": ["ground", "left lung"]},
+        {"kind": "mask", "name": "lungs", "classes": ["ground", "left lung", "right lung"]},
+        {"kind": "mask", "name": "cell", "classes": ["ground", "cell"]},
+        {"kind": "vector", "name": "age", "components": ["years"], "mirrored": []},
+    ]
+    schema = Schema.from_plain(plain)
+    assert [a.name for a in schema if not a.mirrors] == ["pose", "odd"]
+    assert getattr(schema["lungs"], "pairs", None) == (("left lung", "right lung"),)
+    assert getattr(schema["cell"], "pairs", None) == ()
+    assert Schema.from_plain(schema.to_plain()) == schema
+    flip = affine_map((H, W), torch.zeros(N), mirror=-torch.ones(N))
+    with pytest.raises(IncompatibleError, match=r'give "mirrored" in schema.json \(\[\] for none'):
+        schema["pose"].warp(torch.zeros(N, 1), flip)
 
 
 def test_resizing_keeps_what_is_said(aspect: Aspect) -> None:

@@ -30,7 +30,7 @@ from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.category import Category
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.aspects.sides import class_pairs, pairs_of
+from augmint.aspects.sides import pairs_of
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
 from augmint.data.formats.annotation import (
@@ -203,7 +203,7 @@ class _Reader:
             called = [self.names[i] for i in self.masked]
             classes = [BACKGROUND, *(n for n in called if n not in (BACKGROUND, VOID))]
             void = self.void if VOID in called else None
-            aspects.append(Mask("mask", tuple(classes), void, class_pairs(classes)))
+            aspects.append(Mask("mask", tuple(classes), void))
             self.index = {i: self._index(classes, self.names[i]) for i in self.masked}
         if self.has_points:
             pairs = pairs_of(self.points)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from augmint.aspects.mask import Mask
-from augmint.aspects.sides import class_pairs
 from augmint.core.errors import single_line
 from augmint.data.formats.annotation import bad, mask_numbers
 
@@ -86,7 +85,7 @@ def _listed(
     aspect: str, classes: Sequence[str], numbers: Sequence[int], void: int | None
 ) -> tuple[Mask, tuple[int, ...]]:
     stored = void if void is None or void >= len(classes) else 255
-    mask = Mask(aspect, tuple(classes), stored, class_pairs(classes))
+    mask = Mask(aspect, tuple(classes), stored)
     lookup = [-1] * 256
     for index, value in enumerate(numbers):
         lookup[value] = index

@@ -27,7 +27,7 @@ from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.category import Category
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.aspects.sides import class_pairs, pairs_of
+from augmint.aspects.sides import pairs_of
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
 from augmint.data.formats.annotation import (
@@ -341,7 +341,7 @@ class _Reader:
         """The aspects that the files hold."""
         aspects: list[Aspect] = []
         if self.kind == "segment":
-            return Schema((Mask("mask", self.classes, None, class_pairs(self.classes)),))
+            return Schema((Mask("mask", self.classes),))
         if self.kind == "pose":
             pairs = self.settings.pairs
             aspects.append(Landmarks("landmarks", self.settings.points, (1, 1), pairs))
