@@ -210,7 +210,60 @@ def test_several_objects_are_refused_or_the_largest_taken(put, cache: Path) -> N
         ingest(folder, cache)
     table = ingest(folder, cache, format="{name: coco, objects: largest}")
     assert table.values["landmarks"][0].tolist() == [[1, 1, 2], [0, 0, 0]]
-    assert table.rules["notes"] == ["1 objects beside the largest of their image are left out"]
+    assert table.rules["notes"] == [
+        "1 crowds are left out",
+        "1 objects beside the largest of their image are left out",
+    ]
+
+
+def test_objects_that_are_not_read_are_counted(put, cache: Path) -> None:
+    told = pointed()
+    first = told["annotations"][0]
+    boxed = {k: v for k, v in first.items() if k != "keypoints"}
+    told["annotations"] += [{**boxed, "id": 7}, {**first, "id": 8, "keypoints": [0] * 6}]
+    table = ingest(put(coco_files(told)), cache)
+    assert table.values["landmarks"].tolist() == [[[5, 2, 2], [2.5, 2, 1]]] * 2
+    assert table.rules["notes"] == [
+        "1 objects without a labelled point are left out",
+        "1 objects without keypoints are left out",
+    ]
+
+
+def test_a_crowd_is_no_object_of_a_set_of_boxes(put, cache: Path) -> None:
+    told = content()
+    for entry in told["annotations"]:
+        del entry["segmentation"]
+        entry["bbox"] = [1, 2, 3.5, 4]
+    told["annotations"].append({"id": 9, "image_id": 3, "category_id": 20, "iscrowd": 1,
+                                "bbox": [0, 0, 8, 6]})  # fmt: skip
+    for asked in (None, "{name: coco, objects: largest}"):
+        table = ingest(put(coco_files(told)), cache, format=asked)
+        assert table.labels().tolist() == [0, 1]
+        assert table.rules["notes"] == ["1 crowds are left out"]
+
+
+@pytest.mark.parametrize("extra", [{"bbox": [1, 1, 2, 2]}, {"area": 4.0}])
+def test_an_object_without_an_outline_leaves_its_image_out(put, cache: Path, extra: Any) -> None:
+    told = content()
+    told["images"] = [
+        {"id": i, "file_name": f"{i}.png", "height": 6, "width": 8} for i in range(120)
+    ]
+    whole = {"size": [6, 8], "counts": [0, 48]}
+    told["annotations"] = [
+        {"id": i, "image_id": i, "category_id": 10, "segmentation": whole} for i in range(120)
+    ]
+    told["annotations"][7]["segmentation"] = []
+    told["annotations"][8] |= {"segmentation": [], "bbox": [0, 0, 0, 0], "area": 0}
+    images = {f"images/{i}.png": encoded(noise(1, 1, 6, 8, i)[0, 0]) for i in range(120)}
+    files = {**images, "annotations.json": json.dumps(told).encode()}
+    assert ingest(put(files, "a"), cache).rules["notes"] == [
+        "2 objects without segmentation, bbox and area are left out"
+    ]
+    told["annotations"][7] |= extra
+    table = ingest(put({**images, "annotations.json": json.dumps(told).encode()}, "b"), cache)
+    assert [q["name"] for q in table.quarantined] == ["images/7.png"]
+    assert "annotations.json annotation 7: " in table.quarantined[0]["reason"]
+    assert "draw it, or remove the object" in table.quarantined[0]["reason"]
 
 
 def test_boxes_with_their_class(put, cache: Path) -> None:

@@ -14,11 +14,13 @@ What becomes of it:
     category_id    the class `label` of the one object, where there are two categories of them
 
 One image is one row of a table. An image with two objects that have points, or boxes, is therefore
-refused, unless `objects: largest` takes the one with the largest box.
+refused, unless `objects: largest` takes the one with the largest box. Crowds are no such object.
+What is not read is counted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -69,6 +71,7 @@ from augmint.data.formats.regions import (
     CORNERS,
     Framed,
     Painted,
+    Refused,
     Region,
     corners,
     polygon,
@@ -194,7 +197,7 @@ class _Reader:
         self.void = (getattr(known[0], "void", None) if known else None) or 255
         # the categories that the one object of an image may have
         self.objects = [i for i in self.names if self.has_boxes or i in pointed]
-        self.left_out = self.others = 0
+        self.left_out, self.dropped = 0, Counter[str]()
 
     def schema(self) -> Schema:
         """The aspects that the files hold."""
@@ -240,9 +243,10 @@ class _Reader:
         notes = []
         if self.left_out:
             notes.append(f"{self.left_out} images without an annotated object are left out")
-        if self.others:
-            notes.append(f"{self.others} objects beside the largest of their image are left out")
-        return notes
+        return [
+            *notes,
+            *(f"{n} {what} are left out" for what, n in sorted((+self.dropped).items())),
+        ]
 
     def _values(
         self, data: Entries, image: ImageEntry, ids: Sequence[int]
@@ -270,11 +274,19 @@ class _Reader:
 
     def _object(self, data: Entries, image: ImageEntry, ids: Sequence[int]) -> int | None:
         """The annotation of the image's one object that has points or a box."""
-        entries = [(i, data.annotations[i]) for i in ids]
         field = "keypoints" if self.has_points else "bbox"
-        known = [i for i, e in entries if e.get(field)]
-        if len(known) > 1:  # a crowd has points, all of them not labelled
-            known = [i for i, e in entries if e.get(field) and any(_numbers(e[field]))] or known[:1]
+        known = []
+        for i in ids:
+            entry = data.annotations[i]
+            if entry.get(field) and not entry.get("iscrowd"):
+                known.append(i)
+            elif not (self.has_masks and entry["category_id"] in self.index):
+                crowd = bool(entry.get("iscrowd"))
+                self.dropped["crowds" if crowd else f"objects without {field}"] += 1
+        if self.has_points and len(known) > 1:
+            labelled = [i for i in known if any(_numbers(data.annotations[i][field]))]
+            self.dropped["objects without a labelled point"] += len(known) - len(labelled or [0])
+            known = labelled or known[:1]
         if len(known) > 1 and self.format.objects == "one":
             shown = f"{len(known)} objects (annotations {known[0]} and {known[1]})"
             raise bad(
@@ -284,7 +296,7 @@ class _Reader:
                 "crop the objects, or take the largest: --format '{name: coco, objects: largest}'",
             )
         if len(known) > 1:
-            self.others += len(known) - 1
+            self.dropped["objects beside the largest of their image"] += len(known) - 1
             where = [data.where("annotation", i) for i in known]
             sizes = [bbox(data.annotations[i], w)[2:] for i, w in zip(known, where, strict=True)]
             return known[max(range(len(known)), key=lambda k: sizes[k][0] * sizes[k][1])]
@@ -304,7 +316,15 @@ class _Reader:
         for id in ids:
             entry, where = data.annotations[id], data.where("annotation", id)
             told = entry.get("segmentation")
+            if not told and entry["category_id"] not in self.index:
+                continue  # an object with points alone
+            if not told and not _is_empty(entry):
+                return Refused(
+                    f"{where}: an object of a set of masks has an outline; got no "
+                    "segmentation beside a bbox or an area: draw it, or remove the object"
+                )
             if not told:
+                self.dropped["objects without segmentation, bbox and area"] += 1
                 continue
             index = self.index[entry["category_id"]]
             if isinstance(told, dict):
@@ -329,6 +349,11 @@ class _Checked:
         """Return the mask, uint8 `(H, W)`."""
         Framed(np.zeros((1, 3)), self.size).load(files, size)
         return self.painted.load(files, size)
+
+
+def _is_empty(entry: Plain) -> bool:
+    """Whether neither box nor area says that an object covers anything."""
+    return not (entry.get("area") or any(_numbers(entry.get("bbox") or 0)))
 
 
 def _numbers(told: Any) -> list[Any]:

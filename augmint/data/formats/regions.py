@@ -107,6 +107,21 @@ class Painted:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """An annotation that cannot be used: its image is left out.
+
+    Args:
+        reason: with the place where it stands, and a remedy.
+    """
+
+    reason: str
+
+    def load(self, files: Files, size: tuple[int, int]) -> npt.NDArray[Any]:
+        """Raise ValueError."""
+        raise ValueError(self.reason)
+
+
+@dataclass(frozen=True)
 class Framed:
     """Landmarks of an image whose file says how large it is.
 
