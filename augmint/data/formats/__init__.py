@@ -7,7 +7,8 @@ are what reading gives. Members, in the order in which they are tried:
   that holds every kind of annotation;
 - `coco`: COCO's instances and keypoints (`coco_entries` checks a file's entries, `coco_writer`
   writes them);
-- `yolo`: `data.yaml` and a text file beside each image: boxes, segments, poses;
+- `yolo`: `data.yaml` and a text file beside each image: boxes, segments, poses (`yolo_parts` tells
+  the parts);
 - `landmarks_csv`: a table of points (`face68` names the 68 of a face);
 - `celeba`: aligned faces with CelebA's lists;
 - `mask_folders`: `images` and `masks` (or depth, or pairs A and B) side by side (`mask_classes`

@@ -130,6 +130,13 @@ class Coco(Format):
                     f"{' and '.join(names[:3])} for {part}",
                     "choose: --format '{name: coco, file: instances}'",
                 )
+        if "all" in parts and len(parts) > 1:
+            raise DataError(
+                "all images lie in a part, or none",
+                f"{single_line(found[parts.index('all')], 80)}, of no part, beside others",
+                "name it train, val or test (instances_test.json), or choose a file: "
+                "--format '{name: coco, file: train}'",
+            )
         sets = [Entries(files, n, part) for n, part in zip(found, parts, strict=True)]
         prefix = wrapper(files.names)
         declared = read_schema(files, prefix)

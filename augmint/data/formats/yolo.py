@@ -8,9 +8,10 @@
               `kpt_shape: [K, 2 or 3]`, `flip_idx` (each point's counterpart) and `kpt_names`
 
 All numbers but classes and visibilities are shares of the image's width and height. The class of
-the one object is the aspect `label`, where there are two classes. As for COCO, several objects in
-one image are refused for detect and pose unless `objects: largest`; of overlapping segments the
-smaller one wins. An image without a text file shows no object.
+the one object is the aspect `label`, where there are two classes. Parts are those that the yaml's
+`train`, `val` and `test` declare (`yolo_parts`), else those that folders are called by. As for
+COCO, several objects in one image are refused for detect and pose unless `objects: largest`; of
+overlapping segments the smaller one wins. An image without a text file shows no object.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ from augmint.data.formats.annotation import (
     write_schema,
 )
 from augmint.data.formats.base import (
-    SPLIT_NAMES,
     Format,
     Listing,
     Sample,
@@ -64,6 +64,7 @@ from augmint.data.formats.regions import (
     is_box,
     polygon,
 )
+from augmint.data.formats.yolo_parts import Parts
 
 if TYPE_CHECKING:
     from augmint.data.archives import Files
@@ -99,11 +100,11 @@ class Yolo(Format):
         name = _settings_name(files)
         if name is None:
             raise bad("YOLO has a data.yaml", "none", str(files.location), "add it")
-        settings = _Settings(_mapping(files, name), name)
-        places = _places(files)
+        told = _mapping(files, name)
+        settings, places = _Settings(told, name), _places(files)
+        parts = Parts(files, told, name, list(places))
         objects = {
-            image: _objects(files, text, settings) if text else []
-            for image, (text, _) in places.items()
+            image: _objects(files, text, settings) if text else [] for image, text in places.items()
         }
         kind = _kind(objects, settings)
         prefix = name[: len(name) - len(PurePosixPath(name).name)]
@@ -113,22 +114,23 @@ class Yolo(Format):
         reader = _Reader(self, settings, kind)
         schema, called = agreed(reader.schema(), declared, prefix + SCHEMA)
         samples, left_out = [], 0
-        for image, (text, part) in places.items():
+        for image, text in places.items():
             values = reader.values(objects[image], text or image)
             left_out += values is None
             if values is not None:
-                told = {called[n]: v for n, v in values.items()}
-                samples.append(Sample(image, told, part, where=text or ""))
+                named = {called[n]: v for n, v in values.items()}
+                samples.append(Sample(image, named, parts.of(image), where=text or ""))
         if not samples:
             raise bad("a set has images with objects", "none", name, "annotate them")
         notes = [f"{left_out} images without an object are left out"] if left_out else []
-        without = sum(1 for text, _ in places.values() if text is None)
+        without = sum(1 for text in places.values() if text is None)
         notes += [f"{without} images have no text file: no object"] if without else []
         notes += [f"{reader.others} objects beside the largest of their image are left out"] * (
             reader.others > 0
         )
-        used = {s.name for s in samples} | {t for t, _ in places.values() if t}
-        used |= {name, prefix + SCHEMA}
+        notes += parts.notes
+        used = {s.name for s in samples} | {text for text in places.values() if text}
+        used |= {name, prefix + SCHEMA, *parts.lists}
         return Listing(samples, schema, [n for n in files.names if n not in used], notes=notes)
 
     def write(self, table: Table, folder: Path) -> None:
@@ -244,10 +246,10 @@ def _shape(told: Any, where: str) -> tuple[int, int] | None:
     return told[0], told[1]
 
 
-def _places(files: Files) -> dict[str, tuple[str | None, str]]:
-    """Images with their text files (None where there is none) and parts."""
+def _places(files: Files) -> dict[str, str | None]:
+    """Images with their text files (None where there is none)."""
     texts = {n for n in files.names if _is_label(n)}
-    found: dict[str, tuple[str | None, str]] = {}
+    found: dict[str, str | None] = {}
     taken: dict[str, str] = {}
     for name in files.names:
         parts = PurePosixPath(name).parts
@@ -259,9 +261,7 @@ def _places(files: Files) -> dict[str, tuple[str | None, str]]:
             also = f"{single_line(name, 60)} and {single_line(taken[str(path)], 60)}"
             raise bad("an image has its own text file", also, str(path), "rename one of the images")
         taken[str(path)] = name
-        around = [p.lower() for p in (*parts[max(0, at - 1) : at], *parts[at + 1 : -1])]
-        part = next((SPLIT_NAMES[p] for p in around if p in SPLIT_NAMES), "all")
-        found[name] = (str(path) if str(path) in texts else None, part)
+        found[name] = str(path) if str(path) in texts else None
     alone = sorted(texts - set(taken))
     if alone:
         raise DataError(
