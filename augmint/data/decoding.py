@@ -11,7 +11,7 @@
 | grey or RGB with alpha | RGBA; kept if every image has alpha and one is not opaque, otherwise composited on black: `round(rgb * a / 255)` |
 | CMYK, YCbCr | RGB |
 | floating point, Lab, HSV | refused |
-| EXIF orientation | applied |
+| EXIF orientation | applied; where points, masks or maps go with the image, it is left out |
 | animation, several pages | the first frame |
 
 A set has as many channels as its richest image needs (grey 1, colour 3, alpha 4); grey images of a
@@ -45,6 +45,7 @@ LIMIT_PIXELS = 1 << 26
 """Largest image that is decoded, in pixels (67 million)."""
 
 CHUNK = 128
+_ORIENTATION = 0x0112
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _TO_RGBA = ("LA", "PA", "La", "RGBa")
 _TO_RGB = ("CMYK", "YCbCr", "RGBX")
@@ -100,6 +101,7 @@ class Decoded:
         opaque: whether its alpha, if any, is 255 everywhere.
         peak: largest 16-bit value, 0 for others.
         stored: height and width before it was scaled, upright.
+        orientation: the EXIF orientation that was applied; 1: nothing was turned.
     """
 
     pixels: ByteArray
@@ -107,6 +109,7 @@ class Decoded:
     opaque: bool = True
     peak: int = 0
     stored: tuple[int, int] = (0, 0)
+    orientation: int = 1
 
 
 def decode(data: bytes, options: DecodeOptions) -> Decoded:
@@ -130,15 +133,12 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
             raise ValueError(
                 f"{opened.width} x {opened.height} pixels, more than {options.limit_pixels}"
             )
+        # reading an absent EXIF block costs as much as decoding a small JPEG
+        plainly = opened.format == "JPEG" and "exif" not in opened.info
+        orientation = 1 if plainly else orientation_of(opened)
         opened.load()
         mode = opened.mode
-        # reading an absent EXIF block costs as much as decoding a small JPEG
-        turned = (
-            opened
-            if opened.format == "JPEG" and "exif" not in opened.info
-            else ImageOps.exif_transpose(opened)
-        )
-        plain, peak = _plain(turned)
+        plain, peak = _plain(opened if plainly else ImageOps.exif_transpose(opened))
         stored = (plain.height, plain.width)
         if options.size is not None and plain.size != (options.size[1], options.size[0]):
             plain = plain.resize((options.size[1], options.size[0]), Image.Resampling.LANCZOS)
@@ -146,7 +146,16 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
     opaque = pixels.shape[0] != 4 or bool((pixels[3] == 255).all())
     if options.channels is not None:
         pixels = to_channels(pixels, options.channels)
-    return Decoded(pixels, mode, opaque, peak, stored)
+    return Decoded(pixels, mode, opaque, peak, stored, orientation)
+
+
+def orientation_of(opened: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, of an image whose pixels are not loaded yet.
+
+    A TIFF is turned, and its tag gone, once they are.
+    """
+    told = opened.getexif().get(_ORIENTATION, 1)
+    return told if told in range(1, 9) else 1
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, int]:
@@ -230,7 +239,7 @@ def probe(data: bytes) -> tuple[int, int] | None:
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS_READ) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
             return image.size if turned else (image.height, image.width)
     except Exception:  # a bad file is reported when it is decoded
         return None

@@ -52,6 +52,13 @@ class Values:
         if isinstance(outcome, str):
             return outcome
         stored = outcome.stored
+        placed = next((a.name for a in self._schema if a.spatial), None)
+        if placed is not None and outcome.orientation != 1:
+            # whoever annotated it saw it turned, or not: nothing says which
+            return (
+                f"{placed} goes with an upright image; got EXIF orientation "
+                f"{outcome.orientation}: turn pixels and annotations alike, and remove the tag"
+            )
         try:
             return {
                 a.name: self._value(a, files, sample, stored, size or stored) for a in self._schema

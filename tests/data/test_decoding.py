@@ -153,7 +153,9 @@ def test_exif_orientation(orientation: int, format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(np.ascontiguousarray(back[orientation](shown)))
-    found = decode(stored(image, format, exif=exif), PLAIN).pixels[0]
+    decoded = decode(stored(image, format, exif=exif), PLAIN)
+    assert decoded.orientation == orientation
+    found = decoded.pixels[0]
     assert found.shape == shown.shape
     assert np.abs(found.astype(int) - shown).max() <= 8
 

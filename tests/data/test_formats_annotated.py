@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from augmint.core.errors import DataError
 from augmint.core.registry import FORMATS
 from augmint.data.ingest import ingest
 from augmint.data.table import Table
 
+from .conftest import encoded, noise
 from .random_tables import (
     Maker,
     boxes,
@@ -142,8 +144,6 @@ def test_annotations_scale_with_their_images(tmp_path: Path, format: str) -> Non
 
 def test_images_of_several_sizes(tmp_path: Path) -> None:
     """Points and masks are in the frame of their own image, whatever the others' are."""
-    from .conftest import encoded, noise
-
     lines = []
     for i, (height, width) in enumerate(((4, 6), (8, 6), (12, 18))):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -159,6 +159,50 @@ def test_images_of_several_sizes(tmp_path: Path) -> None:
     table = ingest(tmp_path / "in", tmp_path / "cache", size=(4, 6))
     assert table.values["landmarks"].tolist() == [[[3, 1, 2]]] * 3
     assert (table.values["mask"] == [1, 1, 1, 0, 0, 0]).all()
+
+
+def tagged(pixels: np.ndarray, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(pixels, exif=exif)
+
+
+TOLD = {"landmarks": [[1, 2]], "mask": "m.png"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "image", "mask", "reason"),
+    [
+        ((), 6, 1, None),
+        (("landmarks",), 6, 1, "landmarks goes with an upright image; got EXIF orientation 6"),
+        (("mask",), 3, 3, "mask goes with an upright image; got EXIF orientation 3"),
+        (("mask",), 1, 3, "m7.png: its numbers stand upright; got EXIF orientation 3"),
+    ],
+)
+def test_turned_images_keep_a_class_and_no_place(
+    tmp_path: Path, fields: tuple[str, ...], image: int, mask: int, reason: str | None
+) -> None:
+    """Whoever annotated saw the image turned, or not: nothing says which."""
+    pixels, half = noise(120, 1, 6, 6), np.tri(6, dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "m.png").write_bytes(encoded(half))
+    (tmp_path / "in" / "m7.png").write_bytes(tagged(half, mask))
+    lines = []
+    for i, shown in enumerate(pixels):
+        (tmp_path / "in" / f"{i}.png").write_bytes(tagged(shown[0], image if i == 7 else 1))
+        told = {name: TOLD[name] for name in fields}
+        if i == 7 and fields == ("mask",):
+            told["mask"] = "m7.png"
+        lines.append(json.dumps({"file_name": f"{i}.png", "label": "ab"[i % 2], **told}))
+    (tmp_path / "in" / "metadata.jsonl").write_text("\n".join(lines))
+    table = ingest(tmp_path / "in", tmp_path / "cache")
+    if reason is None:
+        assert not table.quarantined
+        assert np.array_equal(table.images[7, 0], np.rot90(pixels[7, 0], -1))
+        return
+    assert [q["name"] for q in table.quarantined] == ["7.png"]
+    assert reason in table.quarantined[0]["reason"]
+    assert "remove the tag" in table.quarantined[0]["reason"]
 
 
 @pytest.mark.parametrize(

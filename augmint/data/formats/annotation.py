@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from augmint.aspects.base import Schema
 from augmint.core.errors import AugmintError, DataError, single_line
-from augmint.data.decoding import FORMATS_READ, LIMIT_PIXELS
+from augmint.data.decoding import FORMATS_READ, LIMIT_PIXELS, orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -272,6 +272,12 @@ def raster(data: bytes) -> npt.NDArray[Any]:
     with file as image:
         if image.width * image.height > LIMIT_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {LIMIT_PIXELS}")
+        orientation = orientation_of(image)
+        if orientation != 1:
+            raise ValueError(
+                f"its numbers stand upright; got EXIF orientation {orientation}: turn them, and "
+                "remove the tag"
+            )
         image.load()
         return _numbers(image)
 
