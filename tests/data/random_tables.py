@@ -46,6 +46,12 @@ def points(rng: Rng, n: int, size: Size) -> Made:
     return Landmarks("landmarks", names, size, pairs, skeleton, reference), values
 
 
+def points_within(rng: Rng, n: int, size: Size) -> Made:
+    aspect, values = points(rng, n, size)
+    values[..., :2] = values[..., :2].clip(0, [size[1], size[0]])
+    return aspect, values
+
+
 def boxes(rng: Rng, n: int, size: Size) -> Made:
     names = ("top_left", "top_right", "bottom_right", "bottom_left")
     pairs = (("top_left", "top_right"), ("bottom_left", "bottom_right"))

@@ -24,6 +24,7 @@ from .random_tables import (
     mask,
     plain_mask,
     points,
+    points_within,
     random_table,
     vector,
     whole_field,
@@ -39,7 +40,7 @@ HELD: dict[str, tuple[tuple[Maker, ...], ...]] = {
         (boxes,),
         (label, boxes),
     ),
-    "yolo": ((plain_mask,), (points,), (points, label), (boxes,), (label, boxes)),
+    "yolo": ((plain_mask,), (points_within,), (points_within, label), (boxes,), (label, boxes)),
     "csv": ((points,), (label, points)),
     "mask-folders": ((mask,), (whole_field,), (mask, whole_field)),
     "manifest": (
@@ -124,9 +125,7 @@ def test_other_programs_need_no_schema(tmp_path: Path, format: str) -> None:
 @pytest.mark.parametrize("format", sorted(HELD))
 def test_annotations_scale_with_their_images(tmp_path: Path, format: str) -> None:
     rng = np.random.default_rng(5)
-    makers = next(
-        m for m in HELD[format] if {"points", "mask", "plain_mask"} & {f.__name__ for f in m}
-    )
+    makers = next(m for m in HELD[format] if {points, points_within, mask, plain_mask} & set(m))
     table = random_table(rng, tmp_path / "t", makers, 6)
     FORMATS.create(format).write(table, tmp_path / "out")
     height, width = table.shape[1:]
@@ -213,6 +212,7 @@ def test_turned_images_keep_a_class_and_no_place(
         ("coco", (mask, label)),
         ("coco", (field,)),
         ("yolo", (mask, points)),
+        ("yolo", (points,)),
         ("yolo", (label,)),
         ("yolo", (vector, points)),
         ("csv", (label,)),

@@ -106,6 +106,18 @@ def test_broken_coco(put, cache: Path, base: Any, change: Change, message: str) 
     assert len(caught.value.remedy) > 5
 
 
+@pytest.mark.parametrize("box", [[9, 1, 2, 2], [1, 6, 2, 2], [-3, 1, 3, 2], [1, -3, 2, 3]])
+def test_boxes_beside_their_image_are_left_out(put, cache: Path, box: list[float]) -> None:
+    told = content()
+    for e in told["annotations"]:
+        del e["segmentation"]
+        e["bbox"] = [-1, -1, 3, 3]
+    assert len(ingest(put(coco_files(told), "a"), cache)) == 2
+    told["annotations"][0]["bbox"] = box
+    with pytest.raises(DataError, match=r"annotation 1: a box meets the frame of 8 x 6; .* remove"):
+        ingest(put(coco_files(told), "b"), cache)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -166,7 +178,11 @@ POSE = "names: [face]\nkpt_shape: [2, 3]\n"
         (b"0 0.5 0.5 1 1\n", "names: !!python/object/apply:os.mkdir ['canary']\n", "mapping"),
         (b"0 0.5 0.5 1 1 0 0 1\n", POSE, "a pose has 4 and 6 numbers; got 7"),
         (b"0 0.5 0.5 1 1 0 0 3 0 0 1\n", POSE, "visibility is 0 .* 3.0 for p0"),
-        (b"0 0.5 0.5 1 1 9 0 2 0 0 1\n", POSE, "landmarks.p0 is x, y within a frame's width"),
+        (b"0 0.5 0.5 1 1 9 0 2 0 0 1\n", POSE, "line 1: numbers are shares .* got 9: correct"),
+        (b"0 0.5 0.5 1 1 -0.02 0 2 0 0 1\n", POSE, "shares of the image's .* got -0.02"),
+        (b"0 1.02 0.5 1 1 0.5 0 2 0 0 1\n", POSE, "shares of the image's .* got 1.02"),
+        (b"0 320 240 64 32\n", YAML, "labels/.*/a.txt line 1: numbers are shares .* got 320"),
+        (b"0 1.005 0.5 0.005 0.5\n", YAML, "line 1: a box meets the frame of 8 x 6; got 8.02, 1.5"),
         (b"", POSE + "flip_idx: [1, 1]\n", "flip_idx"),
         (b"", POSE + "flip_idx: [0]\n", "flip_idx"),
         (b"", POSE + "kpt_names: [a]\n", "kpt_names"),

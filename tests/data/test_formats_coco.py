@@ -195,6 +195,18 @@ def test_keypoints_by_hand(put, cache: Path) -> None:
     assert len(table.schema) == 1
 
 
+def test_keypoints_that_are_indices_of_pixels(put, cache: Path, tmp_path: Path) -> None:
+    told = pointed(keypoints=[5, 2, 2, 0, 0, 0])
+    asked = {"name": "coco", "offset": 0.5}
+    table = ingest(put(coco_files(told)), cache, format=asked)
+    assert table.values["landmarks"].tolist() == [[[5.5, 2.5, 2], [0, 0, 0]]] * 2
+    FORMATS.create(asked).write(table, tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())
+    assert written["annotations"][0]["keypoints"] == [5, 2, 2, 0, 0, 0]
+    again = ingest(tmp_path / "out", cache, format=asked)
+    assert np.array_equal(again.values["landmarks"], table.values["landmarks"])
+
+
 def test_several_objects_are_refused_or_the_largest_taken(put, cache: Path) -> None:
     told = pointed()
     more = {
@@ -345,6 +357,16 @@ def test_yolo_poses_by_hand(put, cache: Path) -> None:
     assert aspect.points == ("p0", "p1", "p2")
     assert aspect.pairs == (("p0", "p1"),)
     assert table.values["landmarks"][0].tolist() == [[2, 3, 2], [6, 3, 2], [0, 0, 0]]
+
+
+def test_yolo_points_without_visibility(put, cache: Path) -> None:
+    """Below 0 is not labelled, as Ultralytics has it; 0, 0 is not either."""
+    settings = "names: {0: face}\nkpt_shape: [5, 2]\n"
+    text = b"0 0.5 0.5 1 1 -1 -1 0.5 -0.5 0 0 0 0.5 0.5 0\n"
+    table = ingest(put(yolo_files(text, settings)), cache)
+    assert table.values["landmarks"][0].tolist() == [
+        [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 3, 2], [4, 0, 2]
+    ]  # fmt: skip
 
 
 def test_an_image_without_a_text_file_shows_no_object(put, cache: Path) -> None:

@@ -124,10 +124,21 @@ def decimal(value: Any) -> float:
     return short if np.float32(short) == np.float32(value) else float(value)
 
 
+def shifted(value: Any, offset: float) -> float:
+    """Return a coordinate as a file has it that counts from `offset`; reading adds it again."""
+    return float(value) - offset if offset else decimal(value)
+
+
 def points_of(
-    rows: Sequence[Sequence[Any]], where: str, names: Sequence[str]
+    rows: Sequence[Sequence[Any]], where: str, names: Sequence[str], offset: float = 0.0
 ) -> npt.NDArray[np.float32]:
     """Return landmarks `(K, 3)` of rows x, y, visibility; points not labelled are 0, 0, 0.
+
+    Args:
+        rows: as they stand in a file.
+        where: what says so, for messages.
+        names: of the points.
+        offset: added to x and y.
 
     Raises:
         DataError: naming the point that is not finite, or its visibility.
@@ -143,7 +154,8 @@ def points_of(
                 "correct it",
             )
         if seen:
-            out[k] = number(x, where, f"x of {name}"), number(y, where, f"y of {name}"), seen
+            at = number(x, where, f"x of {name}"), number(y, where, f"y of {name}")
+            out[k] = at[0] + offset, at[1] + offset, seen
     wide = (np.abs(out) > _FAR).any(1)  # finite, and perhaps no float32
     if wide.any():
         name = names[int(wide.argmax())]

@@ -96,12 +96,15 @@ class Coco(Format):
         objects: "one" object an image that has points or a box, or the "largest" of several.
         crossed: whether polygons may cross themselves; they are filled where crossings are odd.
         packed: whether masks are written as packed run lengths (text) or as numbers.
+        offset: added to x and y of keypoints; 0.5 where they are indices of pixels, as this project
+            counts from the corner of the first pixel. Boxes and polygons count from it by COCO's rule.
     """
 
     file: str = ""
     objects: Literal["one", "largest"] = "one"
     crossed: bool = False
     packed: bool = True
+    offset: float = 0.0
     priority: ClassVar[int] = 18
 
     def detect(self, files: Files) -> str | None:
@@ -160,7 +163,7 @@ class Coco(Format):
         return Listing(samples, schema, ignored, notes=reader.notes())
 
     def write(self, table: Table, folder: Path) -> None:
-        writer = CocoWriter(table, self.packed)
+        writer = CocoWriter(table, self.packed, self.offset)
         empty_folder(folder)
         write_schema(table.schema, folder)
         parts = table.part_of()
@@ -274,7 +277,7 @@ class _Reader:
             values["landmarks"] = Framed(self._landmarks(entry, where), image.size)
         else:
             x, y, w, h = bbox(entry, where)
-            values["box"] = Framed(corners(x, y, x + w, y + h), image.size)
+            values["box"] = Framed(corners(x, y, x + w, y + h), image.size, box=where)
         if len(self.objects) > 1:
             values["label"] = self.objects.index(entry["category_id"])
         return values
@@ -316,7 +319,7 @@ class _Reader:
             rule = f"keypoints are {len(self.points)} times x, y, visibility"
             raise bad(rule, shown, where, "complete them")
         rows = [flat[i : i + 3] for i in range(0, len(flat), 3)]
-        return points_of(rows, where, self.points)
+        return points_of(rows, where, self.points, self.format.offset)
 
     def _mask(self, data: Entries, image: ImageEntry, ids: Sequence[int]) -> Any:
         regions = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augmint.data.formats import rle
-from augmint.data.formats.annotation import decimal, only, refusal
+from augmint.data.formats.annotation import only, refusal, shifted
 from augmint.data.formats.regions import CORNERS, box_of, is_box
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ BACKGROUND = "background"
 class CocoWriter:
     """A table's annotations as COCO's, the same categories for all parts."""
 
-    def __init__(self, table: Table, packed: bool) -> None:
+    def __init__(self, table: Table, packed: bool, offset: float) -> None:
         held = only(table, ("mask", "landmarks", "category"), "COCO", extras=True)
-        self.table, self.packed = table, packed
+        self.table, self.packed, self.offset = table, packed, offset
         self.mask, self.marks, self.label = (
             held.get(kind) for kind in ("mask", "landmarks", "category")
         )
@@ -100,9 +100,8 @@ class CocoWriter:
         x0, y0, x1, y1 = box_of(points)
         told: dict[str, Any] = {"category_id": len(self.masked) + at + 1}
         if not self.boxed:
-            labelled = np.where(points[:, 2:] > 0, points, 0)
-            flat = [[decimal(x), decimal(y), int(v)] for x, y, v in labelled]
-            told["keypoints"] = [v for point in flat for v in point]
+            flat = [[*(shifted(c, self.offset) for c in (x, y)), int(v)] for x, y, v in points]
+            told["keypoints"] = [c for point in flat for c in (point if point[2] else (0, 0, 0))]
             told["num_keypoints"] = int((points[:, 2] > 0).sum())
         box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
         return [{**told, **box, "iscrowd": 0}]

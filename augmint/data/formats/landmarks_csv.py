@@ -38,7 +38,6 @@ from augmint.data.formats.annotation import (
     SCHEMA,
     agreed,
     bad,
-    decimal,
     declared_classes,
     inner_path,
     only,
@@ -46,6 +45,7 @@ from augmint.data.formats.annotation import (
     read_schema,
     read_text,
     refusal,
+    shifted,
     write_schema,
 )
 from augmint.data.formats.base import (
@@ -196,10 +196,7 @@ class LandmarksCsv(Format):
     def _cells(self, points: Any, hidden: bool) -> list[str]:
         cells = []
         for x, y, v in points:
-            if v > 0 and self.offset:
-                cells += [repr(float(x) - self.offset), repr(float(y) - self.offset)]
-            else:
-                cells += [repr(decimal(x)), repr(decimal(y))] if v > 0 else ["", ""]
+            cells += [repr(shifted(c, self.offset)) if v > 0 else "" for c in (x, y)]
             cells += [str(int(v))] if hidden else []
         return cells
 
@@ -287,8 +284,8 @@ class LandmarksCsv(Format):
                 points.append((0.0, 0.0, 0))
                 continue
             at = [_number(row[i], where, f"{columns.names[i]} of {name}") for i in (x, y)]
-            points.append((at[0] + self.offset, at[1] + self.offset, seen))
-        return points_of(points, where, names)
+            points.append((at[0], at[1], seen))
+        return points_of(points, where, names, self.offset)
 
 
 @dataclass(frozen=True)

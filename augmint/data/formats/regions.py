@@ -129,18 +129,27 @@ class Framed:
         points: `(K, 3)`, or x and y as shares of the frame if `shares`.
         size: height and width that the file says, or None.
         shares: whether points are given as shares of the frame.
+        box: what says so, where they are the corners of a box; it must meet the frame.
     """
 
     points: npt.NDArray[Any]
     size: tuple[int, int] | None = None
     shares: bool = False
+    box: str = ""
 
     def load(self, files: Files, size: tuple[int, int]) -> npt.NDArray[Any]:
         """Return the points, float32 `(K, 3)`."""
         if self.size is not None:
             of_one_size(self.size, size, "the annotated frame")
         scale = [size[1], size[0], 1.0] if self.shares else [1.0, 1.0, 1.0]
-        return (self.points * np.array(scale)).astype(np.float32)
+        placed = (self.points * np.array(scale)).astype(np.float32)
+        if self.box and not meets(placed, size):
+            shown = ", ".join(f"{v:g}" for v in box_of(placed))
+            raise ValueError(
+                f"{self.box}: a box meets the frame of {size[1]} x {size[0]}; got {shown} (left, "
+                "top, right, bottom): correct the box, or remove the object"
+            )
+        return placed
 
 
 def polygon(numbers: Any, where: str) -> FloatArray:
@@ -183,6 +192,12 @@ def box_of(points: npt.NDArray[Any]) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     (x0, y0), (x1, y1) = seen[:, :2].min(0).tolist(), seen[:, :2].max(0).tolist()
     return x0, y0, x1, y1
+
+
+def meets(points: npt.NDArray[Any], size: tuple[int, int]) -> bool:
+    """Return whether the box of labelled landmarks `(K, 3)` has a part in a frame."""
+    x0, y0, x1, y1 = box_of(points)
+    return x0 < size[1] and y0 < size[0] and x1 > 0 and y1 > 0
 
 
 def is_box(points: npt.NDArray[Any]) -> bool:

@@ -58,10 +58,12 @@ from augmint.data.formats.regions import (
     CORNERS,
     Framed,
     Painted,
+    Refused,
     Region,
     box_of,
     corners,
     is_box,
+    meets,
     polygon,
 )
 from augmint.data.formats.yolo_parts import Parts
@@ -75,6 +77,8 @@ BACKGROUND = "background"
 _YAML_LIMIT = 1 << 20
 _LABEL_LIMIT = 1 << 24
 _LARGEST = 1e6
+_SLACK = 0.01
+"""How far a share of width or height may lie outside 0 to 1: rounding, not another image."""
 
 
 @FORMATS.register("yolo")
@@ -329,6 +333,11 @@ def _kind(objects: Mapping[str, Sequence[_Object]], settings: _Settings) -> str:
     return "segment" if segments is not None else "detect"
 
 
+def _no_share(numbers: Sequence[float]) -> float | None:
+    """The first of some numbers that is no share of a width or height."""
+    return next((v for v in numbers if not -_SLACK <= v <= 1 + _SLACK), None)
+
+
 class _Reader:
     """Aspects and values of one kind of set."""
 
@@ -368,15 +377,27 @@ class _Reader:
         self.others += len(objects) - 1
         chosen = max(objects, key=lambda o: o.numbers[2] * o.numbers[3])
         label = {"label": chosen.index} if len(self.settings.names) > 1 else {}
-        if self.kind == "pose":
-            return {"landmarks": Framed(self._points(chosen), shares=True), **label}
-        cx, cy, w, h = chosen.numbers
+        return {"landmarks" if self.kind == "pose" else "box": self._object(chosen), **label}
+
+    def _object(self, found: _Object) -> Framed | Refused:
+        """The points or the box of an object, unless its numbers are no shares of the image."""
+        cx, cy, w, h = shares = found.numbers[:4]
         if w < 0 or h < 0:
-            raise bad(
-                "a box has a width and a height", f"{w:g} x {h:g}", chosen.where, "correct it"
-            )
-        box = corners(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-        return {"box": Framed(box, shares=True), **label}
+            raise bad("a box has a width and a height", f"{w:g} x {h:g}", found.where, "correct it")
+        if self.kind == "pose":
+            points = self._points(found)
+            shares = (*shares, *points[points[:, 2] > 0, :2].ravel().tolist())
+            read = Framed(points, shares=True)
+        else:
+            box = corners(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+            read = Framed(box, shares=True, box=found.where)
+        odd = _no_share(shares)
+        if odd is None:
+            return read
+        return Refused(
+            f"{found.where}: numbers are shares of the image's width and height, 0 to 1; got "
+            f"{odd:g}: correct the number, or remove the object"
+        )
 
     def _region(self, found: _Object) -> Region:
         shape = polygon(list(found.numbers), found.where)
@@ -386,8 +407,8 @@ class _Reader:
     def _points(self, found: _Object) -> np.ndarray[Any, Any]:
         shape = self.settings.shape or (0, 2)
         rows = np.asarray(found.numbers[4:]).reshape(shape).tolist()
-        if shape[1] == 2:  # a point at 0, 0 is YOLO's way to say that it is not labelled
-            rows = [[x, y, 2 if x or y else 0] for x, y in rows]
+        if shape[1] == 2:  # below 0 is not labelled; that 0, 0 is not either is a rule of ours
+            rows = [[x, y, 0 if x < 0 or y < 0 or x == y == 0 else 2] for x, y in rows]
         checked = points_of(rows, found.where, self.settings.points)
         # shares stay numbers of 64 bits until the frame is known
         return np.where(checked[:, 2:] > 0, np.asarray(rows, np.float64), 0.0)
@@ -417,6 +438,10 @@ class _Writer:
         self.boxed = points == CORNERS
         if self.boxed and not is_box(table.values[getattr(self.marks, "name", "")]):
             raise refusal("YOLO", "upright boxes", "corners that are none")
+        beside = next((r for r in range(len(table)) if self.marks and not self._fits(r)), None)
+        if beside is not None:
+            found = f"row {beside}, where it lies beside its image"
+            raise refusal("YOLO", "points and boxes in their image", found)
 
     def settings(self) -> dict[str, Any]:
         """What `data.yaml` holds."""
@@ -441,22 +466,36 @@ class _Writer:
 
     def lines(self, row: int) -> list[str]:
         """The text file of one image."""
-        _, height, width = self.table.shape
-        frame = np.array([width, height], dtype=np.float64)
         if self.mask is not None:
+            _, height, width = self.table.shape
+            frame = np.array([width, height], dtype=np.float64)
             mask, found = self.table.values[self.mask.name][row], []
             for index in range(len(self.names)):
                 for outline in outlines(mask == index + 1):
                     found.append(_line(index, (outline / frame).ravel()))
             return found
-        points = self.table.values[getattr(self.marks, "name", "")][row].astype(np.float64)
         index = 0 if self.label is None else int(self.table.values[self.label.name][row])
-        x0, y0, x1, y1 = (np.array(box_of(points)) / np.tile(frame, 2)).tolist()
-        box = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
+        box, points = self._object(row)
         if self.boxed:
             return [_line(index, box)]
-        flat = [v for p in points for v in _shares(p, frame)]
-        return [_line(index, [*box, *flat])]
+        return [_line(index, [*box, *(v for point in points for v in point)])]
+
+    def _object(self, row: int) -> tuple[list[float], list[list[float]]]:
+        """The box and the points of a row, as shares of the frame."""
+        points = self.table.values[getattr(self.marks, "name", "")][row].astype(np.float64)
+        _, height, width = self.table.shape
+        frame = np.array([width, height], dtype=np.float64)
+        x0, y0, x1, y1 = (np.array(box_of(points)) / np.tile(frame, 2)).tolist()
+        box = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
+        return box, [_shares(p, frame) for p in points]
+
+    def _fits(self, row: int) -> bool:
+        """Whether what is written of a row is read again."""
+        box, points = self._object(row)
+        if self.boxed:
+            of = self.table.values[getattr(self.marks, "name", "")][row]
+            return _no_share(box) is None and meets(of, self.table.shape[1:])
+        return _no_share([*box, *(v for x, y, _ in points for v in (x, y))]) is None
 
 
 def _shares(point: np.ndarray[Any, Any], frame: np.ndarray[Any, Any]) -> list[float]:
