@@ -124,6 +124,12 @@ def test_classes_with_sides_but_without_partners_are_unknown() -> None:
         assert class_pairs(("ground", "left_lung", "right_lung", odd)) is None
 
 
+def test_empty_lines_behind_the_classes_name_none(put, cache: Path) -> None:
+    files = {**IMAGES, **{n.replace("images", "masks"): encoded(GREY + 1) for n in IMAGES}}
+    table = ingest(put({**files, "classes.txt": b"a\r\nb\nc\n \n\n"}), cache)
+    assert getattr(table.schema["mask"], "classes", None) == ("a", "b", "c")
+
+
 @pytest.mark.parametrize("format", ["coco", "yolo", "mask-folders"])
 def test_masks_of_half_known_sides_refuse_flips(put, cache: Path, format: str) -> None:
     names = ["left_lung", "right_lung", "left_ventricle"]

@@ -186,8 +186,7 @@ class MaskFolders(Format):
         for other in () if declared is None else declared.of_kind("mask"):
             void = getattr(other, "void", None) if void is None else void
         if not classes and prefix + CLASSES in files.sizes:
-            lines = read_text(files, prefix + CLASSES, 1 << 16).split("\n")
-            classes = tuple(line.strip() for line in lines if line.strip())
+            classes = _lines(files, prefix + CLASSES)
         mask, lookup = found_mask(files, names, "mask", classes, void)
         return mask, [MaskFile(n, lookup) for n in names]
 
@@ -206,6 +205,15 @@ class MaskFolders(Format):
             high = max((b[1] for b in known), default=1.0) if high is None else high
             high = high if high > low else low + 1.0
         return low, high
+
+
+def _lines(files: Files, name: str) -> tuple[str, ...]:
+    """The classes of a list, whose lines are numbered from 0: an empty one would move the rest."""
+    lines = [line.strip() for line in read_text(files, name, 1 << 16).rstrip().split("\n")]
+    if "" in lines:
+        where = f"{name} line {lines.index('') + 1}"
+        raise bad("every line names a class", "an empty one", where, "name the class of its number")
+    return tuple(lines)
 
 
 def _sides(files: Files) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
