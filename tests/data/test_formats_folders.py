@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augmint.aspects.sides import class_pairs, pairs_of
+from augmint.aspects.sides import class_pairs, pairs_of, reference_of
 from augmint.core.errors import DataError, UsageError
 from augmint.core.registry import FORMATS
 from augmint.data.decoding import BadFilesError
@@ -115,6 +115,47 @@ def test_pairs_from_names() -> None:
     assert pairs_of(("cleft", "bright")) is None
     assert pairs_of(("right_ear", "nose")) is None
     assert pairs_of(("left_a", "right_a", "right_b")) is None
+
+
+def test_the_eyes_of_a_face_are_its_reference() -> None:
+    from augmint.data import faces
+
+    assert reference_of(faces.LANDMARKS) == faces.INTER_OCULAR
+    assert set(reference_of(face68.POINTS) or ()) == set(face68.REFERENCE)
+    assert reference_of(("eyeLeftInner", "eyeRightInner", "eyeLeft", "eyeRight")) == (
+        "eyeLeft",
+        "eyeRight",
+    )
+    assert reference_of(("left_eye_inner", "right_eye_inner")) is not None
+    for names in (("left_eye", "nose"), ("left_eye_brow", "right_eye_brow"), ("left", "right")):
+        assert reference_of(names) is None
+
+
+@pytest.mark.parametrize("format", ["coco", "yolo", "csv", "manifest"])
+def test_every_format_takes_the_eyes_as_reference(put, cache: Path, format: str) -> None:
+    names = ["nose", "left_eye", "right_eye"]
+    coco = {
+        "images": [{"id": 1, "file_name": "0.png", "height": 6, "width": 8}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 1, 2] * 3}],
+        "categories": [{"id": 1, "name": "face", "keypoints": names}],
+    }
+    yolo = {"names": ["face"], "kpt_shape": [3, 2], "kpt_names": names}
+    line = {"file_name": "images/0.png", "landmarks": {n: [1, 1] for n in names}}
+    files = {
+        "coco": {"a.json": json.dumps(coco)},
+        "yolo": {"data.yaml": json.dumps(yolo), "labels/0.txt": "0 0.5 0.5 1 1" + " 0.5" * 6},
+        "csv": {
+            "p.csv": "image," + ",".join(f"{n}_x,{n}_y" for n in names) + "\n0.png,1,1,1,1,1,1"
+        },
+        "manifest": {"metadata.jsonl": json.dumps(line)},
+    }
+    told = {n: text.encode() for n, text in files[format].items()}
+    aspect: Any = ingest(put({"images/0.png": IMAGES["images/0.png"], **told}), cache).schema[
+        "landmarks"
+    ]
+    assert aspect.points == tuple(names)
+    assert aspect.reference == ("left_eye", "right_eye")
+    assert aspect.pairs == (("left_eye", "right_eye"),)
 
 
 def test_classes_with_sides_but_without_partners_are_unknown() -> None:

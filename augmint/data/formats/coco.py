@@ -32,7 +32,7 @@ from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.category import Category
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.aspects.sides import pairs_of
+from augmint.aspects.sides import pairs_of, reference_of
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
 from augmint.data.formats.annotation import (
@@ -219,8 +219,8 @@ class _Reader:
             aspects.append(Mask("mask", tuple(classes), void))
             self.index = {i: self._index(classes, self.names[i]) for i in self.masked}
         if self.has_points:
-            pairs = pairs_of(self.points)
-            aspects.append(Landmarks("landmarks", self.points, (1, 1), pairs, self.skeleton))
+            told = pairs_of(self.points), self.skeleton, reference_of(self.points)
+            aspects.append(Landmarks("landmarks", self.points, (1, 1), *told))
         if self.has_boxes:
             aspects.append(Landmarks("box", CORNERS, (1, 1), CORNER_PAIRS))
         if (self.has_points or self.has_boxes) and len(self.objects) > 1:

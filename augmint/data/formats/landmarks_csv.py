@@ -29,7 +29,7 @@ import numpy as np
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.landmarks import Landmarks
-from augmint.aspects.sides import pairs_of
+from augmint.aspects.sides import pairs_of, reference_of
 from augmint.aspects.vector import Vector
 from augmint.core.errors import DataError, nearest, single_line
 from augmint.core.registry import FORMATS
@@ -319,7 +319,7 @@ class _Columns:
         return [None if column is None else row[column].strip() or None for row in rows]
 
     def landmarks(self) -> Landmarks:
-        """The aspect, its pairs from the names; 68 numbered points are those of a face."""
+        """The aspect, its pairs and reference from the names; 68 numbered points are those of a face."""
         names = tuple(self.points)
         numbered = all(n.startswith(_NUMBERED) for n in names)
         if (numbered and len(names) == len(face68.POINTS)) or names == face68.POINTS:
@@ -328,7 +328,7 @@ class _Columns:
                 "landmarks", points, (1, 1), pairs_of(points), face68.SKELETON, reference
             )
         points = tuple(f"p{n[1:]}" for n in names) if numbered else names
-        return Landmarks("landmarks", points, (1, 1), pairs_of(points))
+        return Landmarks("landmarks", points, (1, 1), pairs_of(points), (), reference_of(points))
 
 
 def _points(names: Sequence[str]) -> dict[str, tuple[int, int, int | None]]:

@@ -10,8 +10,8 @@ then every line has a value for each of them, under its name:
     mask         a file: a grey or palette image whose numbers are the classes' indices
     map          a file: an image of 8 or 16 bits, or a float32 `.npy` of shape (channels, H, W)
 
-Without `schema.json`, `label` is read, and `landmarks` (points without names) and `mask` (classes by
-the numbers found) if they are there.
+Without `schema.json`, `label` is read, and `landmarks` (a mapping names its points, a list does not)
+and `mask` (classes by the numbers found) if they are there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.sides import pairs_of, reference_of
 from augmint.core.errors import DataError, nearest, single_line
 from augmint.core.registry import FORMATS
 from augmint.data.formats.annotation import (
@@ -309,10 +310,9 @@ def _undeclared(
         for value, index in zip(values, indices, strict=True):
             value["label"] = int(index)
     if _POINTS in keys:
-        first = rows[0][1].get(_POINTS)
-        count = len(first) if isinstance(first, list) else 0
-        names = tuple(f"p{i}" for i in range(max(1, count)))
-        aspects.append(Landmarks(_POINTS, names))
+        names = _point_names([row.get(_POINTS) for _, row in rows])
+        pairs, reference = pairs_of(names), reference_of(names)
+        aspects.append(Landmarks(_POINTS, names, pairs=pairs, reference=reference))
     if _MASK in keys:
         named = [prefix + inner_path(row.get(_MASK), where, _MASK) for where, row in rows]
         for (where, _), name in zip(rows, named, strict=True):
@@ -328,6 +328,13 @@ def _undeclared(
             for value, (where, row) in zip(values, rows, strict=True):
                 value[_POINTS] = _read_landmarks(aspect, row.get(_POINTS), where)
     return Schema(tuple(aspects)), values
+
+
+def _point_names(found: Sequence[Any]) -> tuple[str, ...]:
+    """The points that mappings name, in the order in which they come; p0, p1 … of lists."""
+    named = dict.fromkeys(n for told in found if isinstance(told, dict) for n in told)
+    count = len(found[0]) if isinstance(found[0], list) else 0
+    return tuple(named) or tuple(f"p{i}" for i in range(max(1, count)))
 
 
 def _label(row: Mapping[str, Any], where: str) -> str:

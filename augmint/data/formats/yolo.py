@@ -28,7 +28,7 @@ from augmint.aspects.base import Aspect, Schema
 from augmint.aspects.category import Category
 from augmint.aspects.landmarks import Landmarks
 from augmint.aspects.mask import Mask
-from augmint.aspects.sides import pairs_of
+from augmint.aspects.sides import pairs_of, reference_of
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
 from augmint.data.formats.annotation import (
@@ -352,8 +352,9 @@ class _Reader:
         if self.kind == "segment":
             return Schema((Mask("mask", self.classes),))
         if self.kind == "pose":
-            pairs = self.settings.pairs
-            aspects.append(Landmarks("landmarks", self.settings.points, (1, 1), pairs))
+            points = self.settings.points
+            told = self.settings.pairs, (), reference_of(points)
+            aspects.append(Landmarks("landmarks", points, (1, 1), *told))
         else:
             aspects.append(Landmarks("box", CORNERS, (1, 1), CORNER_PAIRS))
         if len(self.settings.names) > 1:
