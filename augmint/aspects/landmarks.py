@@ -33,8 +33,9 @@ class Landmarks(Aspect):
     each point in turn, normalised over the frame (`aspects.base`): [-1, 1] inside it, 0 where not
     labelled. Loss: mean absolute difference of the encodings over labelled points. Error: the
     normalised mean error, `NME = mean_k |p_k - t_k| / d`, over labelled points, with d the distance
-    of the two points of `reference` (inter-ocular), or, where there are none, the root of the area
-    of the labelled points' bounding box. Decoded points are visible.
+    of the two points of `reference` (inter-ocular). Without a reference, and in images where one of
+    the two is not labelled or they lie within a pixel of each other, d is the diagonal of the
+    labelled points' bounding box, and 1 px where that is no more. Decoded points are visible.
 
     Args:
         points: their names.
@@ -210,14 +211,17 @@ class Landmarks(Aspect):
         return mean / self.distances(values)
 
     def distances(self, values: Tensor) -> Tensor:
-        """Return the distance, in pixels, that is 1 in the error of each row, `(N,)`."""
+        """Return the distance, in pixels, that is 1 in the error of each row, `(N,)`.
+
+        That of the reference, or the diagonal of the labelled points' box where it is not known.
+        """
         import torch
 
         points, labelled = values[..., :2].float(), values[..., 2] > 0
         far = torch.full_like(points, float("inf"))
         low = points.where(labelled[..., None], far).amin(1)
         high = points.where(labelled[..., None], -far).amax(1)
-        box = (high - low).clamp_min(0).prod(1).sqrt()
+        box = (high - low).norm(dim=1)  # infinite where no point is labelled
         box = box.where(torch.isfinite(box) & (box > 1), box.new_ones(()))
         if self.reference is None:
             return box

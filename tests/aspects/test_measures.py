@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,21 @@ def test_nme_by_hand() -> None:
 def test_without_a_reference_the_box_is_the_scale() -> None:
     shape = Landmarks("s", ("a", "b", "c"), (20, 20), pairs=())
     truth = torch.tensor([[[2.0, 3.0, 2.0], [11.0, 3.0, 2.0], [4.0, 7.0, 1.0]]])
-    assert shape.distances(truth).item() == pytest.approx(6.0)
+    assert shape.distances(truth).item() == pytest.approx(math.hypot(9.0, 4.0))
+    truth[0, 2, 2] = 0  # points on a line have a diagonal too
+    assert shape.distances(truth).item() == pytest.approx(9.0)
+    truth[0, :, 2] = 0
+    assert shape.distances(truth).item() == 1.0
+
+
+def test_the_box_replaces_a_reference_that_is_not_known() -> None:
+    face = Landmarks("f", ("a", "b", "c"), (20, 20), pairs=(), reference=("a", "b"))
+    truth = torch.tensor([[[2.0, 3.0, 2.0], [11.0, 3.0, 2.0], [5.0, 7.0, 1.0]]])
+    assert face.distances(truth).item() == pytest.approx(9.0)
+    truth[0, 1, 2] = 0
+    assert face.distances(truth).item() == pytest.approx(5.0)
+    truth[0, 1] = truth[0, 0]
+    assert face.distances(truth).item() == pytest.approx(5.0)
 
 
 def test_points_move_as_the_image_does() -> None:
