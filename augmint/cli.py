@@ -78,7 +78,7 @@ def _mint(a: Namespace) -> None:
     from augmint.studies.single import MintOptions, mint_bundle, parse_quotas
 
     quotas = parse_quotas(a.quota)
-    options = MintOptions(a.per_class, quotas, a.seed, not a.raw, a.license, a.truncation)
+    options = MintOptions(a.per_class, quotas, a.seed, not a.raw, a.license, a.truncation, a.format)
     counts = mint_bundle(Path(a.bundle), Path(a.out), options)
     _say(f"{counts['accepted']} images accepted of {counts['drawn']} drawn: {a.out}")
 
@@ -371,10 +371,16 @@ VERBS: dict[str, Verb] = {
                 "of the minted images, for their metadata: an address or an SPDX name",
                 metavar="TEXT",
             ),
+            Option(
+                "--format",
+                "what to write instead of a manifest (augmint list formats), '{name: …}' with options",
+                metavar="NAME",
+            ),
         ),
         "augmint mint runs/g/bundle --per-class 200 --out more\n"
         "augmint mint runs/g/bundle --quota 7=500 --quota 1=20 --out more\n"
-        "augmint mint runs/g/bundle --truncation 0.7 --out typical",
+        "augmint mint runs/g/bundle --truncation 0.7 --out typical\n"
+        "augmint mint runs/g/bundle --format coco --out for-others",
         _mint,
     ),
     "evaluate": Verb(

@@ -85,7 +85,7 @@ def ingest(
         UsageError: for options that cannot be used.
     """
     options = DecodeOptions(size=size, channels=channels, limit_pixels=limit_pixels)
-    asked = _spec(format)
+    asked = format_spec(format)
     built_in = built_in_spec(source)
     if built_in is not None:
         return _built_in(built_in, cache, options)
@@ -167,8 +167,16 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def _spec(format: Spec | None) -> Spec | None:
-    """The format that is asked for, checked; a mapping may be given as text."""
+def format_spec(format: Spec | None) -> Spec | None:
+    """Return the format that is asked for, checked; a mapping may be given as text.
+
+    Raises:
+        UsageError: for an unknown name or field, or text that begins like a mapping and is none.
+
+    Example:
+        >>> format_spec("{name: coco, objects: largest}")
+        {'name': 'coco', 'objects': 'largest'}
+    """
     if isinstance(format, str) and format.lstrip().startswith("{"):
         format = _mapping(format, "format", "{name: mask-folders, void: 255}")
     if format is not None:

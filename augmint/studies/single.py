@@ -19,7 +19,7 @@ from augmint.core.pictures import grid, png_bytes
 from augmint.core.runs import lock_folder, read_json, sweep, write_atomic
 from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
-from augmint.data.ingest import ingest
+from augmint.data.ingest import format_spec, ingest
 from augmint.data.splits import per_class
 from augmint.data.table import LABEL
 from augmint.minting.bundle import Bundle
@@ -27,6 +27,7 @@ from augmint.minting.curation import class_names, lines_of, summary_of
 from augmint.minting.writer import SUMMARY, write_parts
 from augmint.studies.gallery import anew, by_class, scale_of, stored
 from augmint.studies.materials import real_source
+from augmint.studies.minted_as import write_as
 from augmint.studies.steps import (
     SAMPLES,
     keep_sample,
@@ -227,10 +228,12 @@ class MintOptions:
     curate: bool = True
     license: str | None = None
     truncation: float | None = None
+    format: str | None = None
 
 
 def mint_bundle(bundle: Path, out: Path, options: MintOptions) -> dict[str, Any]:
     """Mint images of a bundle into a new folder and return the counts."""
+    format = format_spec(options.format)
     opened = Bundle.open(bundle)
     classes = class_names(opened.schema, opened.curation.aspect)
     quotas = dict(options.quotas) or dict.fromkeys(classes, options.per_class)
@@ -245,7 +248,10 @@ def mint_bundle(bundle: Path, out: Path, options: MintOptions) -> dict[str, Any]
         provenance_row["truncation"] = {"of": opened.truncates, "value": float(truncation)}
     if options.license:
         provenance_row["license"] = options.license
-    write_parts(parts, out, opened.schema, provenance_row)
+    if format is None:
+        write_parts(parts, out, opened.schema, provenance_row)
+    else:
+        write_as(format, parts, out, opened.schema, provenance_row)
     summary = read_json(out / SUMMARY)
     counts = {k: summary[k] for k in summary_of((), None)}
     for line in lines_of(counts):

@@ -53,7 +53,6 @@ HELD: dict[str, tuple[tuple[Maker, ...], ...]] = {
 }
 """Format to the kinds of annotation that it holds together."""
 
-WITH_EXTRAS = ("coco", "csv", "manifest")
 CASES, ROWS = 500, 20
 
 
@@ -85,7 +84,7 @@ def test_written_read_and_written_again_is_identical(tmp_path: Path, format: str
     held = itertools.cycle(HELD[format])
     for case in range(CASES // ROWS):
         place = tmp_path / str(case)
-        table = random_table(rng, place / "t", next(held), ROWS, format in WITH_EXTRAS)
+        table = random_table(rng, place / "t", next(held), ROWS, True)
         member = FORMATS.create(format)
         member.write(table, place / "one")
         again = ingest(place / "one", place / "cache")
@@ -204,9 +203,49 @@ def test_turned_images_keep_a_class_and_no_place(
     assert "remove the tag" in table.quarantined[0]["reason"]
 
 
+def test_class_folders_keep_subjects_and_origins(tmp_path: Path) -> None:
+    table = random_table(np.random.default_rng(1), tmp_path / "t", (label,), 8, True)
+    while table.groups is None:
+        place = tmp_path / f"t{len(list(tmp_path.iterdir()))}"
+        table = random_table(np.random.default_rng(len(place.name)), place, (label,), 8, True)
+    FORMATS.create("imagefolder").write(table, tmp_path / "out")
+    again = ingest(tmp_path / "out", tmp_path / "cache")
+    assert again.rules["ignored_count"] == 0
+    rows = [int(Path(name).stem) for name in again.names]
+    assert again.groups is not None
+    assert again.groups.tolist() == table.groups[rows].tolist()
+    assert np.isin(rows, table.origins["minted"]).nonzero()[0].tolist() == (
+        again.origins["minted"].tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("[]", "its origin"),
+        ('{"x.png": {"origin": "minted"}}', "x.png, which is no image of the set"),
+        ('{"images/0000000.png": {"origin": "found"}}', "found"),
+        ('{"images/0000000.png": {"origin": "real", "id": 3}}', "'id': 3"),
+        ('{"images/0000000.png": {"group": 3}}', "'group': 3"),
+        ('{"images/0000000.png": "minted"}', "'minted' in origins.json"),
+    ],
+)
+def test_broken_origins(tmp_path: Path, told: str, message: str) -> None:
+    rng = np.random.default_rng(0)
+    table = random_table(rng, tmp_path / "t", (plain_mask,), 2)
+    FORMATS.create("mask-folders").write(table, tmp_path / "out")
+    (tmp_path / "out" / "origins.json").write_text(told)
+    with pytest.raises(DataError, match=message):
+        ingest(tmp_path / "out", tmp_path / "cache")
+
+
 @pytest.mark.parametrize(
     ("format", "makers"),
     [
+        ("imagefolder", (label, points)),
+        ("idx", (label, mask)),
+        ("cifar", (label, vector)),
+        ("celeba", (points,)),
         ("coco", (vector,)),
         ("coco", (label,)),
         ("coco", (mask, label)),

@@ -110,6 +110,23 @@ def test_mint_evaluate_and_check_follow(
     assert "1797" in capsys.readouterr().out.replace(" ", "").replace(",", "")
 
 
+def test_a_mint_in_another_format(
+    tiny_training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["mint", str(tiny_training / "bundle"), "--quota", "3=5", "--raw", "--format"]
+    out = tmp_path / "folders"
+    assert main([*words, "imagefolder", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["3", "minted.json", "origins.json"]
+    assert len(list((out / "3").glob("*.png"))) == 5
+    assert set(read_json(out / "origins.json")) == {f"3/{i:07d}.png" for i in range(5)}
+    assert main([*words, "imagefolder", "--out", str(out)]) == 2
+    assert "a new or an empty folder" in capsys.readouterr().err
+    assert main([*words, "mask-folders", "--out", str(tmp_path / "masks")]) == 2
+    assert "mint without --format" in capsys.readouterr().err
+    assert main([*words, "imagefoldr", "--out", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "masks").exists()
+
+
 def test_a_truncated_mint_is_another_mint(
     tiny_training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

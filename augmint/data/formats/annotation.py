@@ -16,6 +16,7 @@ import numpy.typing as npt
 from augmint.aspects.base import Schema
 from augmint.core.errors import AugmintError, DataError, single_line
 from augmint.data.decoding import FORMATS_READ, LIMIT_PIXELS, orientation_of
+from augmint.data.formats.base import WRITE_MANIFEST
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,14 +227,13 @@ def write_schema(schema: Schema, folder: Path) -> None:
     write_json(folder / SCHEMA, schema.to_plain())
 
 
-def only(table: Table, kinds: Sequence[str], format: str, extras: bool) -> dict[str, Aspect]:
+def only(table: Table, kinds: Sequence[str], format: str) -> dict[str, Aspect]:
     """Return the aspects of a table by kind, for a format that holds one of each of `kinds`.
 
     Args:
         table: to be written.
         kinds: what the format holds.
         format: its name, for the message.
-        extras: whether it also holds subjects and origins.
 
     Raises:
         DataError: if the table has an aspect of another kind, or two of one.
@@ -244,9 +244,6 @@ def only(table: Table, kinds: Sequence[str], format: str, extras: bool) -> dict[
         odd = odd or (f"{aspect.name}, a {aspect.kind}" if aspect.kind not in kinds else "")
         odd = odd or (f"two of kind {aspect.kind}" if aspect.kind in found else "")
         found[aspect.kind] = aspect
-    if not extras:
-        odd = odd or ("subjects of images" if table.groups is not None else "")
-        odd = odd or ("minted images" if len(table.origins.get("minted", ())) else "")
     if odd or not found:
         raise refusal(format, f"one aspect each of {' and '.join(kinds)}", odd or "no aspect")
     return found
@@ -254,9 +251,7 @@ def only(table: Table, kinds: Sequence[str], format: str, extras: bool) -> dict[
 
 def refusal(format: str, holds: str, found: str) -> DataError:
     """Return the error of a table that a format cannot hold."""
-    return DataError(
-        f"{format} holds {holds}", found, "write with format='manifest' (--format manifest)"
-    )
+    return DataError(f"{format} holds {holds}", found, WRITE_MANIFEST)
 
 
 def of_one_size(found: tuple[int, int], size: tuple[int, int], name: str) -> None:

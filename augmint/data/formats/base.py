@@ -52,6 +52,10 @@ SPLIT_NAMES = {
 }
 """Folder names (in small letters) that are splits, and the part they become."""
 
+WRITE_MANIFEST = "write as manifest: FORMATS.create('manifest') (mint without --format)"
+WRITE_FOLDERS = "write as imagefolder: FORMATS.create('imagefolder') (mint --format imagefolder)"
+"""Remedies for what a format cannot hold."""
+
 _IGNORED = re.compile(r"(readme|licen[cs]e|copying|thumbs\.db|desktop\.ini)", re.IGNORECASE)
 CLASS_NAME_LIMIT = 255
 
@@ -227,7 +231,7 @@ def folder_name(text: str, what: str) -> str:
         raise DataError(
             f"{what} must be usable as a folder name",
             single_line(repr(text), 80),
-            "write with format='manifest' (--format manifest)",
+            WRITE_MANIFEST,
         )
     return text
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from augmint.aspects.base import Schema
 from augmint.core.errors import DataError, nearest, single_line
 from augmint.core.registry import FORMATS
+from augmint.data.formats.annotation import only
 from augmint.data.formats.base import (
+    WRITE_FOLDERS,
     Format,
     Listing,
     Sample,
@@ -81,11 +83,12 @@ class CelebA(Format):
         return Listing(samples, Schema((label,)), ignored, notes=notes)
 
     def write(self, table: Table, folder: Path) -> None:
+        only(table, ("category",), "celeba")
         if table.classes() != self._classes() or " " in self.attribute:
             raise DataError(
                 f"the classes of CelebA's {self.attribute} are {' and '.join(self._classes())}",
                 ", ".join(table.classes()),
-                "write with format='imagefolder' (--format imagefolder)",
+                WRITE_FOLDERS,
             )
         empty_folder(folder)
         numbers = {part: number for number, part in _PARTS.items()}

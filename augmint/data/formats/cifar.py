@@ -18,7 +18,9 @@ from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
+from augmint.data.formats.annotation import only
 from augmint.data.formats.base import (
+    WRITE_FOLDERS,
     Format,
     Listing,
     Sample,
@@ -92,6 +94,7 @@ class Cifar(Format):
         return Listing(samples, Schema((label,)), ignored, np.concatenate(images))
 
     def write(self, table: Table, folder: Path) -> None:
+        only(table, ("category",), "cifar")
         places = {"train": "data_batch_1.bin", "test": "test_batch.bin"}
         classes = table.classes()
         fits = table.shape == SHAPE and set(table.parts) <= set(places) and len(classes) <= 256
@@ -101,7 +104,7 @@ class Cifar(Format):
                 "most 256 classes with names of one line",
                 f"{table.shape[1]}x{table.shape[2]}, {table.shape[0]} channels, "
                 f"{', '.join(table.parts)}, {len(classes)} classes",
-                "write with format='imagefolder' (--format imagefolder)",
+                WRITE_FOLDERS,
             )
         empty_folder(folder)
         labels = table.labels().astype(np.uint8)

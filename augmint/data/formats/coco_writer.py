@@ -22,7 +22,7 @@ class CocoWriter:
     """A table's annotations as COCO's, the same categories for all parts."""
 
     def __init__(self, table: Table, packed: bool, offset: float) -> None:
-        held = only(table, ("mask", "landmarks", "category"), "COCO", extras=True)
+        held = only(table, ("mask", "landmarks", "category"), "COCO")
         self.table, self.packed, self.offset = table, packed, offset
         self.mask, self.marks, self.label = (
             held.get(kind) for kind in ("mask", "landmarks", "category")

@@ -20,8 +20,10 @@ import numpy as np
 from augmint.aspects.base import Schema
 from augmint.core.errors import DataError
 from augmint.core.registry import FORMATS
+from augmint.data.formats.annotation import only
 from augmint.data.formats.base import (
     SPLIT_NAMES,
+    WRITE_FOLDERS,
     Format,
     Listing,
     Sample,
@@ -113,11 +115,12 @@ class Idx(Format):
         return Listing(samples, Schema((label,)), ignored, np.concatenate(images)[:, None])
 
     def write(self, table: Table, folder: Path) -> None:
+        only(table, ("category",), "idx")
         if table.shape[0] != 1 or len(table.classes()) > 256:
             raise DataError(
                 "idx holds grey images of at most 256 classes",
                 f"{table.shape[0]} channels, {len(table.classes())} classes",
-                "write with format='imagefolder' (--format imagefolder)",
+                WRITE_FOLDERS,
             )
         empty_folder(folder)
         labels = table.labels().astype(np.uint8)

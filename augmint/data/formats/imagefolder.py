@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from augmint.aspects.base import Schema
 from augmint.core.errors import DataError, single_line
 from augmint.core.registry import FORMATS
+from augmint.data.formats.annotation import only
 from augmint.data.formats.base import (
     SPLIT_NAMES,
     Format,
@@ -20,8 +21,10 @@ from augmint.data.formats.base import (
     empty_folder,
     folder_name,
     is_image,
+    wrapper,
     write_png,
 )
+from augmint.data.formats.origins import ORIGINS, with_origins, write_origins
 from augmint.data.table import PARTS
 
 if TYPE_CHECKING:
@@ -72,11 +75,13 @@ class ImageFolder(Format):
             range(len(places)), key=lambda i: (PARTS.index(parts[i]), indices[i], places[i].name)
         )
         samples = [Sample(places[i].name, {"label": int(indices[i])}, parts[i]) for i in order]
-        chosen = set(images)
+        prefix = wrapper(files.names)
+        chosen = {*images, prefix + ORIGINS}
         ignored = [n for n in files.names if n not in chosen]
-        return Listing(samples, Schema((label,)), ignored)
+        return Listing(with_origins(samples, files, prefix), Schema((label,)), ignored)
 
     def write(self, table: Table, folder: Path) -> None:
+        only(table, ("category",), "imagefolder")
         empty_folder(folder)
         names = [folder_name(c, "a class") for c in table.classes()]
         labels, parts = table.labels(), table.part_of()
@@ -84,10 +89,13 @@ class ImageFolder(Format):
             raise DataError(
                 "classes are not all named like splits", ", ".join(names), "write as manifest"
             )
-        for row in range(len(table)):
-            inside = () if parts[row] == "all" else (str(parts[row]),)
-            place = folder.joinpath(*inside, names[labels[row]], f"{row:07d}.png")
-            write_png(place, table.images[row])
+        places = [
+            f"{'' if part == 'all' else f'{part}/'}{names[labels[row]]}/{row:07d}.png"
+            for row, part in enumerate(parts)
+        ]
+        write_origins(table, folder, places)
+        for row, place in enumerate(places):
+            write_png(folder / place, table.images[row])
 
 
 def _places(images: Sequence[str]) -> list[_Place]:

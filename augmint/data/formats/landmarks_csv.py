@@ -163,7 +163,7 @@ class LandmarksCsv(Format):
         return Listing(samples, schema, ignored, notes=columns.notes(self.vector))
 
     def write(self, table: Table, folder: Path) -> None:
-        held = only(table, ("landmarks", "category"), "csv", extras=True)
+        held = only(table, ("landmarks", "category"), "csv")
         aspect = held.get("landmarks")
         if not isinstance(aspect, Landmarks):
             raise refusal("csv", "landmarks", "none")

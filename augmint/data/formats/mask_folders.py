@@ -53,6 +53,7 @@ from augmint.data.formats.base import (
     write_png,
 )
 from augmint.data.formats.mask_classes import MOST_FOUND, found_mask
+from augmint.data.formats.origins import ORIGINS, with_origins, write_origins
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -144,12 +145,13 @@ class MaskFolders(Format):
             for i, key in enumerate(keys)
         ]
         used = {*images.values(), *(n for found in targets.values() for n in found.values())}
-        used |= {prefix + SCHEMA, prefix + CLASSES}
+        used |= {prefix + SCHEMA, prefix + CLASSES, prefix + ORIGINS}
+        samples = with_origins(samples, files, prefix)
         notes = [f"{a.name}: {_told(a)}" for a in schema]
         return Listing(samples, schema, [n for n in files.names if n not in used], notes=notes)
 
     def write(self, table: Table, folder: Path) -> None:
-        held = only(table, ("mask", "map"), "mask-folders", extras=False)
+        held = only(table, ("mask", "map"), "mask-folders")
         mask, field = held.get("mask"), held.get("map")
         numbers = None if field is None else _whole_numbers(table.values[field.name])
         empty_folder(folder)
@@ -157,9 +159,10 @@ class MaskFolders(Format):
         classes: Sequence[str] = getattr(mask, "classes", ())
         if classes and all(c == c.strip() and "\n" not in c for c in classes):
             (folder / CLASSES).write_text("".join(f"{c}\n" for c in classes), encoding="utf-8")
-        parts = table.part_of()
-        for row in range(len(table)):
-            name = f"{row:07d}.png" if parts[row] == "all" else f"{parts[row]}/{row:07d}.png"
+        parts = [("" if part == "all" else f"{part}/") for part in table.part_of()]
+        names = [f"{part}{row:07d}.png" for row, part in enumerate(parts)]
+        write_origins(table, folder, [f"images/{name}" for name in names])
+        for row, name in enumerate(names):
             write_png(folder / "images" / name, table.images[row])
             if mask is not None:
                 value = table.values[mask.name][row]

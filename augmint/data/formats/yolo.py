@@ -52,6 +52,7 @@ from augmint.data.formats.base import (
     is_junk,
     write_png,
 )
+from augmint.data.formats.origins import ORIGINS, with_origins, write_origins
 from augmint.data.formats.polygons import outlines
 from augmint.data.formats.regions import (
     CORNER_PAIRS,
@@ -134,18 +135,21 @@ class Yolo(Format):
         )
         notes += parts.notes
         used = {s.name for s in samples} | {text for text in places.values() if text}
-        used |= {name, prefix + SCHEMA, *parts.lists}
+        used |= {name, prefix + SCHEMA, prefix + ORIGINS, *parts.lists}
+        samples = with_origins(samples, files, prefix)
         return Listing(samples, schema, [n for n in files.names if n not in used], notes=notes)
 
     def write(self, table: Table, folder: Path) -> None:
         writer = _Writer(table)
         empty_folder(folder)
         write_schema(table.schema, folder)
-        parts = table.part_of()
-        for row in range(len(table)):
-            inside = "" if parts[row] == "all" else f"{parts[row]}/"
-            write_png(folder / "images" / f"{inside}{row:07d}.png", table.images[row])
-            path = folder / "labels" / f"{inside}{row:07d}.txt"
+        names = [
+            ("" if p == "all" else f"{p}/") + f"{i:07d}" for i, p in enumerate(table.part_of())
+        ]
+        write_origins(table, folder, [f"images/{name}.png" for name in names])
+        for row, name in enumerate(names):
+            write_png(folder / "images" / f"{name}.png", table.images[row])
+            path = folder / "labels" / f"{name}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in writer.lines(row)), encoding="utf-8")
         text = yaml.safe_dump(writer.settings(), sort_keys=False, allow_unicode=True)
@@ -419,7 +423,7 @@ class _Writer:
     """A table's annotations in YOLO's words."""
 
     def __init__(self, table: Table) -> None:
-        held = only(table, ("mask", "landmarks", "category"), "YOLO", extras=False)
+        held = only(table, ("mask", "landmarks", "category"), "YOLO")
         self.table = table
         self.mask, self.marks = held.get("mask"), held.get("landmarks")
         self.label = held.get("category")
