@@ -370,7 +370,9 @@ def _warnings(
             warnings.append("all channels look equal: channels=1 (--channels 1) holds them in one")
     ignored = int(table.rules.get("ignored_count", 0))
     if ignored:
-        warnings.append(f"{ignored} files are no part of the data set and were left out")
+        named = [str(name) for name in table.rules.get("ignored", ())][:_SHOWN]
+        shown = ", ".join(named) + (f" and {ignored - len(named)} more" * (ignored > len(named)))
+        warnings.append(f"{ignored} files are no part of the data set and were left out: {shown}")
     return warnings
 
 

@@ -55,6 +55,14 @@ def test_duplicates_across_parts_stop_a_study(planted) -> None:
     assert "--drop-duplicates" in text
 
 
+def test_files_that_are_left_out_are_named(make_table) -> None:
+    rules = {"ignored_count": 7, "ignored": [f"notes/{i}.txt" for i in range(7)]}
+    table = make_table(noise(9, 1, 8, 8), np.arange(9) % 3, notes=TableNotes(rules=rules))
+    names = ", ".join(rules["ignored"][:5])
+    sentence = f"7 files are no part of the data set and were left out: {names} and 2 more"
+    assert f"warning: {sentence}" in check(table, near=False).text()
+
+
 def test_a_clean_set_passes(make_table) -> None:
     report = check(make_table(noise(100, 1, 8, 8), np.arange(100) % 3, PARTS))
     blocking(report)

@@ -67,12 +67,12 @@ def test_one_folder_for_all_declares_no_split(put, cache: Path, told: dict[str, 
 
 
 def test_folders_tell_what_the_yaml_does_not(put, cache: Path) -> None:
-    told = {"train": "/home/me/set/images/train", "val": "/home/me/set/images/val", "test": None}
+    told = {"train": "/data/set/images/train", "val": "/data/set/images/val", "test": None}
     table = ingest(put(yolo(told, "images/train", "images/val")), cache)
     assert table.part_of().tolist() == ["train", "validation"]
     assert table.rules["notes"] == [
-        "train of data.yaml, /home/me/set/images/train, names no image of the set",
-        "val of data.yaml, /home/me/set/images/val, names no image of the set",
+        "train of data.yaml, /data/set/images/train, names no image of the set",
+        "val of data.yaml, /data/set/images/val, names no image of the set",
     ]
 
 
