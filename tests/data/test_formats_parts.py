@@ -71,8 +71,8 @@ def test_folders_tell_what_the_yaml_does_not(put, cache: Path) -> None:
     table = ingest(put(yolo(told, "images/train", "images/val")), cache)
     assert table.part_of().tolist() == ["train", "validation"]
     assert table.rules["notes"] == [
-        "train of data.yaml, /data/set/images/train, names no image of the set",
-        "val of data.yaml, /data/set/images/val, names no image of the set",
+        "data.yaml names what the set does not hold: train /data/set/images/train, "
+        "val /data/set/images/val"
     ]
 
 

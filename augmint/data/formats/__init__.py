@@ -18,7 +18,8 @@ are what reading gives. Members, in the order in which they are tried:
 - `imagefolder`: `class/image` or `split/class/image`.
 
 Shared by those with annotations: `annotation` (numbers, names, files beside the image,
-`schema.json`), `regions` (masks given as shapes), `polygons`, `rle` (run lengths).
+`schema.json`), `regions` (masks given as shapes), `polygons`, `rle` (run lengths), `origins` (what
+is minted, and of whom, where a layout cannot say so).
 
 All read from a folder or straight from a zip (`augmint.data.archives`). To add one: a module here
 with a frozen dataclass, `@FORMATS.register("name")`, that subclasses `Format` and sets `priority`;

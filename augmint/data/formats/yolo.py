@@ -133,7 +133,7 @@ class Yolo(Format):
         notes += [f"{reader.others} objects beside the largest of their image are left out"] * (
             reader.others > 0
         )
-        notes += parts.notes
+        notes += parts.notes()
         used = {s.name for s in samples} | {text for text in places.values() if text}
         used |= {name, prefix + SCHEMA, prefix + ORIGINS, *parts.lists}
         samples = with_origins(samples, files, prefix)

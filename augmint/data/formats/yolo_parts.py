@@ -40,7 +40,7 @@ class Parts:
     ) -> None:
         self.files, self.where = files, where
         self.lists: list[str] = []
-        self.notes: list[str] = []
+        self._lost: list[str] = []
         self._images = frozenset(images)
         self._folders = {f for n in images for f in _above(n)}
         here = str(PurePosixPath(where).parent)
@@ -62,6 +62,13 @@ class Parts:
     def of(self, name: str) -> str:
         """Return the part of an image."""
         return self._parts[name]
+
+    def notes(self) -> list[str]:
+        """What was declared and is not in the set."""
+        if not self._lost:
+            return []
+        more = f" and {len(self._lost) - 3} more" if len(self._lost) > 3 else ""
+        return [f"{self.where} names what the set does not hold: {', '.join(self._lost[:3])}{more}"]
 
     def _told(self, told: Mapping[str, Any], key: str) -> list[str]:
         value = told.get(key)
@@ -86,8 +93,7 @@ class Parts:
                 if name.endswith(".txt") and name in self.files.sizes:
                     self.lists.append(name)
                     return set(self._listed(name))
-        shown = single_line(place, 80)
-        self.notes.append(f"{key} of {self.where}, {shown}, names no image of the set")
+        self._lost.append(f"{key} {single_line(place, 80)}")
         return {f"\0{place}"}
 
     def _listed(self, name: str) -> Iterator[str]:
