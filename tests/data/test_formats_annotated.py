@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +238,18 @@ def test_broken_origins(tmp_path: Path, told: str, message: str) -> None:
     (tmp_path / "out" / "origins.json").write_text(told)
     with pytest.raises(DataError, match=message):
         ingest(tmp_path / "out", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("format", ["coco", "yolo"])
+def test_boxes_that_would_not_be_read_are_not_written(tmp_path: Path, format: str) -> None:
+    def moved(*arguments: Any) -> Any:
+        aspect, values = boxes(*arguments)
+        values[3, :, 0] -= arguments[2][1]
+        return aspect, values
+
+    table = random_table(np.random.default_rng(0), tmp_path / "t", (moved,), 4)
+    with pytest.raises(DataError, match=r"row 3.* beside it"):
+        FORMATS.create(format).write(table, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

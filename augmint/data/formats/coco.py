@@ -97,7 +97,7 @@ class Coco(Format):
         crossed: whether polygons may cross themselves; they are filled where crossings are odd.
         packed: whether masks are written as packed run lengths (text) or as numbers.
         offset: added to x and y of keypoints; 0.5 where they are indices of pixels, as this project
-            counts from the corner of the first pixel. Boxes and polygons count from it by COCO's rule.
+            counts from the corner of the first pixel, and COCO's boxes and polygons do too.
     """
 
     file: str = ""

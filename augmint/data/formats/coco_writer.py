@@ -9,7 +9,7 @@ import numpy as np
 
 from augmint.data.formats import rle
 from augmint.data.formats.annotation import only, refusal, shifted
-from augmint.data.formats.regions import CORNERS, box_of, is_box
+from augmint.data.formats.regions import CORNERS, box_of, is_box, meets
 
 if TYPE_CHECKING:
     from augmint.data.table import Table
@@ -32,6 +32,10 @@ class CocoWriter:
         self.boxed = getattr(self.marks, "points", ()) == CORNERS and self.mask is None
         if self.boxed and not is_box(table.values[getattr(self.marks, "name", "")]):
             raise refusal("COCO", "upright boxes", "corners that are none")
+        boxes = table.values[self.marks.name] if self.boxed and self.marks else ()
+        beside = next((r for r, b in enumerate(boxes) if not meets(b, table.shape[1:])), None)
+        if beside is not None:
+            raise refusal("COCO", "boxes that meet their image", f"row {beside}, beside it")
         self.masked = list(getattr(self.mask, "classes", ()))[1:]
         if {VOID, BACKGROUND} & set(self.masked):
             raise refusal("COCO", "classes by other names than void and background", "such a class")

@@ -319,7 +319,7 @@ class _Columns:
         return [None if column is None else row[column].strip() or None for row in rows]
 
     def landmarks(self) -> Landmarks:
-        """The aspect, its pairs and reference from the names; 68 numbered points are those of a face."""
+        """The aspect, its pairs and reference by names; 68 numbered points are those of a face."""
         names = tuple(self.points)
         numbered = all(n.startswith(_NUMBERED) for n in names)
         if (numbered and len(names) == len(face68.POINTS)) or names == face68.POINTS:
