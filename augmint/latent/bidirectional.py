@@ -312,14 +312,13 @@ class BidirectionalTraining(AdversarialTraining):
     ) -> None:
         gan = config.gan()
         parts = choose(gan)
-        schema = parts.conditioning.carried(schema).fitted(data.values)
-        context = ConditioningContext(schema, data.shape, config.latent_dim)
-        parts.conditioning.check(context)
+        schema = parts.conditioning.carried(schema)
+        super().__init__(gan, data, schema, seed, folder, device)
+        parts.conditioning.check(self.context)
         mode = parts.conditioning.generator_mode
         check_mode("of cBiGAN", "generator", gan.generator, parts.generator, mode)
         parts.generator.check_shape(data.shape)
         check_grid("the encoder of cBiGAN", config.channels, data.shape)
-        super().__init__(gan, data, schema, data.shape, context, seed, folder, device)
         self.config = config
         self.players = self._players()
         self.average = Average(self.players.generator, config.ema)

@@ -31,6 +31,7 @@ from augmint.training.checkpointer import Checkpointer
 from augmint.training.config import GanConfig
 from augmint.training.game import call
 from augmint.training.guard import Guard, GuardRules, batch_diversity
+from augmint.training.joint import Joint, context_of
 from augmint.training.loop import LoopResult, run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.recorder import Recorder
@@ -86,10 +87,8 @@ class AdversarialTraining(ABC):
 
     Args:
         config: how the generator is built, asked and sampled, and for how long it is trained.
-        data: the training split, with what is drawn with the image joined to it.
-        schema: the aspects that generated images carry, fitted to the training values.
-        shape: of the images alone.
-        context: what conditioning sees.
+        data: the training split.
+        schema: the aspects that generated images carry.
         seed: of everything random.
         folder: for checkpoints and events; None keeps none.
         device: "auto", "cpu" or "cuda".
@@ -110,19 +109,25 @@ class AdversarialTraining(ABC):
         config: GanConfig,
         data: TrainingImages,
         schema: Schema,
-        shape: Shape,
-        context: ConditioningContext,
         seed: int,
         folder: Path | None,
         device: str,
         team: Team | None = None,
     ) -> None:
-        self.gan, self.data, self.schema, self.shape = config, data, schema, shape
-        self.context, self.seed, self.folder, self.team = context, seed, folder, team
+        for aspect in schema:
+            aspect.check(data.values[aspect.name])
+        self.gan, self.shape, self.seed = config, data.shape, seed
+        self.folder, self.team = folder, team
+        self.schema = schema.fitted(data.values)
+        self.joint = Joint.of(config, self.schema, self.shape[0])
+        self.context = context_of(config, self.schema, self.shape)
+        self.data = self.joint.join(data)
         self.device = resolve_device(device)
         self.share = None if team is None else team.share(config.batch)
         self.conditioning = CONDITIONING.create(config.conditioning)
-        self.batches = Batches(data, context.schema, config, seed, self.device, self.share)
+        self.batches = Batches(
+            self.data, self.context.schema, config, seed, self.device, self.share
+        )
         self.recorder = Recorder()
         self.clock: dict[str, Any] = {"seconds": 0.0, "processor_seconds": 0.0}
 
@@ -225,11 +230,7 @@ class AdversarialTraining(ABC):
 
     def sample(self) -> ByteImages:
         """Return images of the averaged generator for fixed latents, uint8 `(batch, C, H, W)`."""
-        return to_uint8(self._seen(self._fixed_images()))
-
-    def _seen(self, drawn: Tensor) -> Tensor:
-        """Return the images among all channels that the generator draws."""
-        return drawn
+        return to_uint8(self.joint.seen(self._fixed_images()))
 
     def _fixed_images(self, which: int = 0) -> Tensor:
         aspects = self.batches.fake_aspects("fixed", which, whole=True)

@@ -28,7 +28,7 @@ from augmint.training.gan_phases import (
     GeneratorPhase,
 )
 from augmint.training.guard import GuardRules
-from augmint.training.joint import Joint, carried, context_of
+from augmint.training.joint import carried
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import Clip, LinearDecay, auxiliary_optimiser, lazy_rates
 from augmint.training.state import DictPart, ModulePart, Part
@@ -107,16 +107,9 @@ class GanTraining(AdversarialTraining):
     ) -> None:
         check_compatible(config, schema, data.shape)
         schema = carried(config, schema)
-        for aspect in schema:
-            aspect.check(data.values[aspect.name])
-        schema = schema.fitted(data.values)
-        self.joint = Joint.of(config, schema, data.shape[0])
-        context = context_of(config, schema, data.shape)
-        super().__init__(
-            config, self.joint.join(data), schema, data.shape, context, seed, folder, device, team
-        )
+        super().__init__(config, data, schema, seed, folder, device, team)
         self.config = config
-        self.game = build_game(choose(config), context, config, seed, self.device, self.share)
+        self.game = build_game(choose(config), self.context, config, seed, self.device, self.share)
         self.game.find_chance(self.batches.fake_aspects("trial", 0))
         self.average = Average(self.game.generator, config.ema)
         self.groups = _groups(self.game, config)
@@ -140,9 +133,6 @@ class GanTraining(AdversarialTraining):
         if self.config.decay_from == 1.0:
             del plan["steps"]  # no step depends on it
         return plan
-
-    def _seen(self, drawn: Tensor) -> Tensor:
-        return self.joint.seen(drawn)
 
     def _joined(self, start: int, progress: bool) -> dict[str, int]:
         # all processes begin alike, and the user is told how they share the work
