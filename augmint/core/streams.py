@@ -208,6 +208,42 @@ def permutation(seed: int, purpose: str, n: int, step: int = 0) -> npt.NDArray[n
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
+class Orders:
+    """The rows of each step's batch: all rows in one random order after another, endlessly.
+
+    Step s has positions s·batch to (s + 1)·batch - 1 of that sequence, whatever was asked before.
+
+    Args:
+        seed, purpose: name the random stream.
+        n: rows.
+        batch: of a step.
+
+    Example:
+        >>> orders = Orders(0, "rows", 4, 2)
+        >>> sorted([*orders(0), *orders(1)]) == [0, 1, 2, 3]
+        True
+    """
+
+    def __init__(self, seed: int, purpose: str, n: int, batch: int) -> None:
+        self.seed, self.purpose, self.n, self.batch = seed, purpose, n, batch
+        self._kept: dict[int, npt.NDArray[np.int64]] = {}
+
+    def __call__(self, step: int) -> npt.NDArray[np.int64]:
+        """Return the rows of a step, int64 `(batch,)`."""
+        places = np.arange(step * self.batch, (step + 1) * self.batch)
+        wanted = range(int(places[0]) // self.n, int(places[-1]) // self.n + 1)
+        if list(self._kept) != list(wanted):
+            kept = self._kept
+            self._kept = {
+                e: kept[e] if e in kept else permutation(self.seed, self.purpose, self.n, e)
+                for e in wanted
+            }
+        # one order holds nearly every step: it is not copied
+        orders = list(self._kept.values())
+        whole = orders[0] if len(orders) == 1 else np.concatenate(orders)
+        return whole[places - wanted[0] * self.n]
+
+
 def derive(seed: int, purpose: str) -> int:
     """Return a 63-bit seed for a purpose, for libraries that take an integer seed."""
     k0, k1 = _key(seed, purpose)

@@ -21,14 +21,14 @@ from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
 from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.runs import load_network, save_network, tensors_digest
-from augmint.core.streams import permutation, scope
+from augmint.core.streams import Orders, scope
 from augmint.networks.blocks import initialise_glorot
 from augmint.training.loop import run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.rates import LinearDecay
 
 if TYPE_CHECKING:
-    from augmint.core.types import IntArray, Logs, Shape
+    from augmint.core.types import Logs, Shape
 
 Output = Literal["sigmoid", "linear", "tanh"]
 
@@ -254,13 +254,13 @@ class AspectMapPhase(Phase):
     seed: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        self._orders: dict[int, IntArray] = {}
+        self.orders = Orders(self.seed, "aspect-map.rows", len(self.values), self.config.batch)
         chunks = self.values.split(_CHUNK)
         self.whole = all(bool(known(self.aspect, part).all()) for part in chunks)
 
     def losses(self, step: int) -> tuple[Mapping[str, Tensor], Logs]:
         """Return the loss of a step's batch."""
-        rows = self._rows(step - 1)
+        rows = torch.from_numpy(self.orders(step - 1)).to(self.values.device)
         values, raw = self.values[rows], self.network(self.latents[rows])
         if self.config.loss == "aspect":
             return {"map": self.aspect.loss(raw, values).mean()}, {}
@@ -270,21 +270,6 @@ class AspectMapPhase(Phase):
             return {"map": gap.mean()}, {}
         counted = known(self.aspect, values)
         return {"map": (gap * counted).sum() / counted.sum().clamp_min(1)}, {}
-
-    def _rows(self, step: int) -> Tensor:
-        """The step's rows: positions in an endless sequence of random orders of all rows."""
-        n, batch = len(self.values), self.config.batch
-        places = np.arange(step * batch, (step + 1) * batch)
-        wanted = range(int(places[0]) // n, int(places[-1]) // n + 1)
-        if list(self._orders) != list(wanted):
-            kept = self._orders
-            self._orders = {
-                e: kept[e] if e in kept else permutation(self.seed, "aspect-map.rows", n, e)
-                for e in wanted
-            }
-        orders = np.concatenate([self._orders[e] for e in wanted])
-        rows = torch.from_numpy(orders[places - wanted[0] * n])
-        return rows.to(self.values.device)
 
 
 def known(aspect: Aspect, values: Tensor) -> Tensor:

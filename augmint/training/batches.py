@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from augmint.core.errors import DataError
-from augmint.core.streams import permutation, stream
+from augmint.core.streams import Orders, permutation, stream
 from augmint.core.types import Shape, to_float
 from augmint.training.between import between
 
@@ -102,23 +102,12 @@ class Batches:
         self._classes = _ByClass(data.values[categories[0].name]) if categories else None
         # with one category a row's class is all there is to draw
         self._only_class = categories[0].name if len(schema) == 1 and categories else None
-        self._orders: dict[int, IntArray] = {}
+        self._orders = Orders(seed, "rows", len(data), self.batch)
         self._last: tuple[int, Tensor, dict[str, Tensor]] | None = None
 
     def rows(self, step: int) -> IntArray:
         """Return the rows of the step's real batch, int64 `(batch,)`."""
-        n = len(self.data)
-        positions = np.arange(step * self.batch, (step + 1) * self.batch)
-        epochs, places = positions // n, positions % n
-        wanted = range(int(epochs[0]), int(epochs[-1]) + 1)
-        kept = {e: o for e, o in self._orders.items() if e in wanted}
-        for epoch in wanted:
-            if epoch not in kept:
-                kept[epoch] = permutation(self.seed, "rows", n, epoch)
-        self._orders = kept
-        if len(wanted) == 1:
-            return kept[wanted[0]][places]
-        return np.concatenate([kept[e][places[epochs == e]] for e in wanted])
+        return self._orders(step)
 
     def epoch(self, step: int) -> int:
         """Return how many whole passes over the real rows lie before the step."""
