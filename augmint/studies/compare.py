@@ -41,6 +41,7 @@ from augmint.studies.rows import SplitConfig, draw, judge_rows, seed_of
 from augmint.studies.runner import run_stages
 from augmint.studies.stages import Stage, load
 from augmint.studies.study import differences, parse_size
+from augmint.studies.telling import tell, tell_recognised
 from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.training.compatibility import check_compatible
 from augmint.training.config import GanConfig
@@ -147,13 +148,14 @@ def compare(
         tables = out / "stages" / "tables"
         channels, size = config.channels, config.size
         table = ingest(data, tables, size=size, channels=channels, workers=workers)
+        tell_recognised(data, table)
         same_data(out, data, table)
         plan = Plan.of(config, table, device)
         if options.dry_run:
-            _tell(f"the plan, {len(plan.stages)} stages:\n{write_yaml(config)}")
+            tell(f"the plan, {len(plan.stages)} stages:\n{write_yaml(config)}")
             return {"plan": to_plain(config), "stages": len(plan.stages)}
         missing = sum(load(s, out / "stages") is None for s in plan.stages)
-        _tell(_announced(config, plan, missing))
+        tell(_announced(config, plan, missing))
         where = (workers, options.backend, options.address)
         results = run_stages(plan.stages, out / "stages", *where)
         report = {
@@ -471,11 +473,6 @@ def _write(out: Path, report: dict[str, Any], pictures: Mapping[str, bytes]) -> 
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(out / "compare.html", render_comparison(report, pictures))
     write_atomic(out / "compare.json", text + "\n")
-
-
-def _tell(line: str) -> None:
-    if os.environ.get("AUGMINT_QUIET") != "1":
-        print(visible(line), flush=True)
 
 
 __all__ = ["CompareOptions", "ComparisonConfig", "Measures", "Plan", "compare", "resolve"]

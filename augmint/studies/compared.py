@@ -14,6 +14,7 @@ from augmint.studies.measured import ASPECT, GROUPS, Measure, rows_for
 from augmint.studies.reading import DRAWN, network_of
 from augmint.studies.showing import grid_of
 from augmint.studies.statistics import holm, paired_t
+from augmint.studies.telling import recognised
 from augmint.tasks.base import task_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def assemble(
         "learner_images": split["train"],
         "data": {
             "source": config.data,
+            **recognised(plan.table),
             "images": len(plan.table),
             "shape": list(plan.table.shape),
             "classes": len(classes),

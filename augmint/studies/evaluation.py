@@ -38,6 +38,7 @@ from augmint.studies.report.render import render_evaluation, to_json
 from augmint.studies.rows import HELD_OUT
 from augmint.studies.steps import copying_row
 from augmint.studies.study import parse_size
+from augmint.studies.telling import lines_of, recognised
 from augmint.tasks.base import RealRows, TaskConfig
 from augmint.tasks.classification import ClassificationTask
 
@@ -122,9 +123,14 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
 
 def lines(report: Mapping[str, Any]) -> list[str]:
     """Return an evaluation as lines for a terminal."""
-    truth = report["label_truth"][0]
+    truth, data = report["label_truth"][0], report["data"]
     told = [
         report["headline"],
+        *(
+            f"{kind:<13} {line}"
+            for kind in ("real", "minted")
+            for line in lines_of(data[kind], data[f"{kind}_recognised"])
+        ),
         f"label truth   {truth['value']:.1%} carry their label "
         f"(the judges are right on {truth['judge_accuracy']:.1%} of real images)",
     ]
@@ -218,8 +224,10 @@ class _Pair:
         """Return what was compared."""
         return {
             "real": real,
+            "real_recognised": recognised(self.real),
             "real_images": len(self.rows),
             "minted": minted,
+            "minted_recognised": recognised(self.minted),
             "minted_images": len(self.minted),
             "shape": list(self.real.shape),
             "classes": list(self.real.classes()),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from augmint.augmentation.base import check_fits
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
-from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError, visible
+from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError
 from augmint.core.machine import resolve_device, single_thread
 from augmint.core.registry import AUGMENTERS, CONDITIONING
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
@@ -40,6 +40,7 @@ from augmint.studies.study import (
     resolve,
 )
 from augmint.studies.tail import tail_rows
+from augmint.studies.telling import recognised, tell, tell_recognised
 from augmint.studies.tracked import show_study
 from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.studies.verdict import Setting
@@ -77,6 +78,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
             size=config.size,
             workers=workers,
         )
+        tell_recognised(config.data, table)
         config = fitted_to(config, table)
         _validate(config, table)
         same_data(out, config.data, table)
@@ -88,7 +90,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         indices = _deciding(earlier, config.seeds)
         graph = Graph.of(plan, indices, labelled)
         run = _Runner(out / "stages", workers, options)
-        _tell(
+        tell(
             f"{config.data}: {len(rows.train)} labelled images for training, {len(rows.test)} to test"
             + ("" if config.scored_on == "test" else ", held back: the test set stays closed")
         )
@@ -96,7 +98,7 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         if options.dry_run or not run.finished(graph.stages()):
             _announce(plan, graph, results, workers)
         if options.dry_run:
-            _tell(f"the plan, {len(graph.stages())} stages:\n{write_yaml(config)}")
+            tell(f"the plan, {len(graph.stages())} stages:\n{write_yaml(config)}")
             return {"plan": to_plain(config), "stages": len(graph.stages())}
         _log_look(out, config, indices, earlier)
         results = run(graph.stages())
@@ -250,7 +252,7 @@ def fitted_to(config: StudyConfig, table: Table) -> StudyConfig:
         except IncompatibleError as error:
             refused.append(f"{name} ({error.rule})")
     if refused:
-        _tell(f"policies left out: {', '.join(refused)}")
+        tell(f"policies left out: {', '.join(refused)}")
     search = dataclasses.replace(config.policy, candidates=tuple(fitting))
     own = dataclasses.replace(config.task, aspect=aspect.name)
     generator = _carrying(config.generator, aspect, table.schema, config.gap)
@@ -267,10 +269,10 @@ def _carrying(config: GanConfig, aspect: Aspect, schema: Schema, gap: Gap | None
     able = CONDITIONING.create(config.conditioning).carried(schema)
     if not len(able):
         config = dataclasses.replace(config, conditioning="none")
-        _tell("generator.conditioning=none: the set has nothing to ask for")
+        tell("generator.conditioning=none: the set has nothing to ask for")
     if aspect.spatial and not config.joint and (gap is not None or aspect.name not in able):
         config = dataclasses.replace(config, joint=(aspect.name,))
-        _tell(f"generator.joint=[{aspect.name}]: images are drawn together with it")
+        tell(f"generator.joint=[{aspect.name}]: images are drawn together with it")
     if config.carries is None and len(schema) > 1:
         names = {LABEL, aspect.name} | (set() if gap is None else {gap.aspect})
         wanted = tuple(a.name for a in able if a.name in names - set(config.joint))
@@ -281,10 +283,10 @@ def _carrying(config: GanConfig, aspect: Aspect, schema: Schema, gap: Gap | None
 def _dropped(found: CheckReport, table: Table, config: StudyConfig) -> tuple[int, ...]:
     """Return the training rows to leave out; without the option, leaks stop the study."""
     for warning in found.warnings:
-        _tell(f"warning: {warning}")
+        tell(f"warning: {warning}")
     dropped = left_out(found, table, config.drop_duplicates)
     if config.drop_duplicates and "train" in table.parts:
-        _tell(f"{len(dropped)} training images dropped as duplicates (--drop-duplicates)")
+        tell(f"{len(dropped)} training images dropped as duplicates (--drop-duplicates)")
     return dropped
 
 
@@ -331,13 +333,13 @@ def _announce(plan: Plan, graph: Graph, results: Mapping[str, StageResult], work
     training = sum(p.seconds for p in pilots) / (2 * len(pilots))
     per_step = generator_step_seconds(plan, graph)
     costs = _costs(graph, config.generator.steps * per_step, training)
-    _tell(f"classic policy chosen on validation: {policy}")
+    tell(f"classic policy chosen on validation: {policy}")
     for name, reason in plan.left_out.items():
-        _tell(f"arm {name} left out: {reason}")
+        tell(f"arm {name} left out: {reason}")
     parts = ", ".join(f"{name} {span(seconds)}" for name, seconds in costs.items())
     total = span(sum(costs.values()) / workers)
-    _tell(f"cost: about {total} on {workers} cores, from a pilot ({parts} of one core)")
-    _tell(found["text"])
+    tell(f"cost: about {total} on {workers} cores, from a pilot ({parts} of one core)")
+    tell(found["text"])
 
 
 def _costs(graph: Graph, generator: float, training: float) -> dict[str, float]:
@@ -443,6 +445,7 @@ def _report(
         "check": found.to_plain(),
         "data": {
             "source": config.data,
+            **recognised(table),
             "images": len(table),
             "shape": list(table.shape),
             "classes": list(classes),
@@ -547,8 +550,3 @@ def _log_look(
         log.write("opened", seeds=list(indices), why="scores of all arms")
     else:
         log.write("closed", seeds=list(indices), why="arms are scored on held-back images")
-
-
-def _tell(line: str) -> None:
-    if os.environ.get("AUGMINT_QUIET") != "1":
-        print(visible(line), flush=True)

@@ -10,20 +10,21 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from augmint.core.errors import InterruptedRunError, UsageError, nearest, visible
+from augmint.core.errors import InterruptedRunError, UsageError, nearest
 from augmint.studies.backends import BACKENDS
 from augmint.studies.pact import GRACE
 from augmint.studies.stages import Job, Stage, StageResult, in_order, job, load
+from augmint.studies.telling import tell
 from augmint.studies.workers import Outcome, Pool, Wave, end_local, local_pids
 
 _LOST_IN_A_ROW = 3  # pools of workers lost without one stage finished in between
@@ -78,7 +79,7 @@ def run_stages(
         )
     root, wanted = Path(root).resolve(), list(stages)
     root.mkdir(parents=True, exist_ok=True)
-    say = progress or _print
+    say = progress or partial(tell, error=True)
     run = _Run(in_order(wanted), root, Pool(workers, address, root, say), say)
     run.plan(wanted)
     if run.pending:
@@ -260,8 +261,3 @@ def span(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _print(line: str) -> None:
-    if os.environ.get("AUGMINT_QUIET") != "1":
-        print(visible(line), file=sys.stderr, flush=True)

@@ -35,6 +35,7 @@ from augmint.studies.steps import (
     training_images,
 )
 from augmint.studies.study import as_overrides, differences, merge, parse_size
+from augmint.studies.telling import tell_recognised
 from augmint.studies.unchanged import forget_first_try, same_data
 from augmint.tasks.base import TaskConfig
 from augmint.tasks.classification import ClassificationTask
@@ -116,6 +117,7 @@ def train(data: str, out: Path, options: TrainOptions) -> Path:
             size=plan.size,
             workers=os.cpu_count() or 1,
         )
+        tell_recognised(plan.data, table)
         same_data(out, plan.data, table)
         rows = training_rows(table, plan)
         images = training_images(table, rows)
