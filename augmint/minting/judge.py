@@ -82,11 +82,7 @@ class StoredJudge:
 
     def review(self, aspect: Aspect) -> Review | StoredJudge:
         """Return what curates by this judge: itself of classes, else its errors' bound."""
-        return (
-            self
-            if self.limit is None
-            else ByError(_Measuring(self, aspect), aspect.name, self.limit)
-        )
+        return self if self.limit is None else ByError(_Measuring(self, aspect), aspect, self.limit)
 
     def outputs_of(self, images: ByteArray) -> FloatArray:
         """Return raw outputs, float32: the encoded form of what it tells."""

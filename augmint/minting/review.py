@@ -12,6 +12,7 @@ import numpy as np
 from augmint.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from augmint.aspects.base import Aspect
     from augmint.aspects.category import Category
     from augmint.core.types import ByteArray, FloatArray, Judge
 
@@ -78,22 +79,48 @@ class ByClass(Review):
 class ByError(Review):
     """Keeps images whose claimed value lies near what a network measures in them.
 
+    An image that claims nothing cannot err, and is rejected as unsure.
+
     Args:
         judge: measures the aspect.
-        aspect: its name.
+        aspect: what is claimed.
         limit: the largest error that passes.
     """
 
     judge: Measurer
-    aspect: str
+    aspect: Aspect
     limit: float
 
     def __call__(self, images: ByteArray, values: Values) -> Found:
-        error = np.asarray(self.judge.errors(images, values[self.aspect]), np.float64)
+        claimed = values[self.aspect.name]
+        error = np.asarray(self.judge.errors(images, claimed), np.float64)
         _finite(error, "errors")
         reason = np.full(len(images), "", "U9")
         reason[error > self.limit] = "disagrees"
+        reason[~claims(self.aspect, claimed)] = "unsure"
         return reason, {"error": error}
+
+
+def claims(aspect: Aspect, values: np.ndarray) -> np.ndarray:
+    """Return which rows say anything of an aspect, `(N,)` booleans.
+
+    Points that are all unlabelled, a mask of void and a map of NaN say nothing.
+
+    Args:
+        aspect: what is claimed.
+        values: stored, N rows.
+    """
+    import torch
+
+    said = [np.zeros(0, bool)]
+    for start in range(0, len(values), 256):
+        part = torch.from_numpy(np.array(values[start : start + 256]))
+        if aspect.flat:
+            there = aspect.labelled(part)
+        else:
+            there = aspect.encode(part) > 0 if aspect.one_hot else ~part.isnan()
+        said.append(there.flatten(1).any(1).numpy())
+    return np.concatenate(said)
 
 
 def _finite(found: np.ndarray, what: str) -> None:

@@ -13,7 +13,14 @@ from augmint.studies import steps
 from augmint.studies.arms import ARMS, BASELINE, REASONS, TREATMENT
 from augmint.studies.assemble import StudyValues
 from augmint.studies.foreign import digest_of, source_files
-from augmint.studies.rows import PILOT, SplitConfig, draw, labelled_per_class, seed_of
+from augmint.studies.rows import (
+    PILOT,
+    SplitConfig,
+    draw,
+    labelled_per_class,
+    seed_of,
+    unlabelled_rows,
+)
 from augmint.studies.stages import Stage, StageResult
 from augmint.studies.tuning import LAST, Combination
 from augmint.tasks.base import TaskConfig, task_of
@@ -76,6 +83,7 @@ class Plan:
         device: where networks run.
         arms: the arms that can run here.
         left_out: the others, with the reason.
+        unlabelled: rows that hold nothing of what the task predicts.
     """
 
     config: StudyConfig
@@ -84,6 +92,7 @@ class Plan:
     device: str
     arms: tuple[str, ...]
     left_out: Mapping[str, str]
+    unlabelled: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, config: StudyConfig, table: Table, dropped: Sequence[int], device: str) -> Plan:
@@ -97,7 +106,9 @@ class Plan:
             absent.add("imbalance")
         left_out = {a: REASONS[n] for a in config.arms if (n := ARMS[a].needs) in absent and n}
         arms = tuple(a for a in config.arms if a not in left_out)
-        return cls(config, table, tuple(int(r) for r in dropped), device, arms, left_out)
+        unlabelled = unlabelled_rows(table, config.task)
+        gone = tuple(int(r) for r in dropped)
+        return cls(config, table, gone, device, arms, left_out, unlabelled)
 
     def stage(
         self, name: str, function: Any, config: Any, inputs: Mapping[str, Stage], cost: float = 1.0
@@ -142,6 +153,7 @@ class Plan:
             part.level,
             validation,
             c.gap,
+            self.unlabelled,
         )
 
     def split(self, of: Draw | int) -> Stage:

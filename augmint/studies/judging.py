@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augmint.core.config import to_plain
+from augmint.core.errors import DataError
 from augmint.core.machine import give_back_memory
 from augmint.core.registry import METRICS
 from augmint.core.streams import permutation
 from augmint.metrics.base import Measurement, extract, measure_features
 from augmint.metrics.labels import label_truth
-from augmint.tasks.base import RealRows
+from augmint.tasks.base import RealRows, task_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from augmint.core.types import ByteArray
+    from augmint.core.types import ByteArray, IntArray
     from augmint.tasks.trained import TrainedTask
 
 Value = dict[str, Any]
@@ -50,12 +50,32 @@ def claims_score(
     """Return how far images carry what they claim, by a network; 1 is fully.
 
     Of classes the share in which the claim is the network's first choice; of what is measured
-    1 - the mean error of the aspect.
+    1 - the mean error of the aspect, over images that claim anything of it.
+
+    Raises:
+        DataError: if none does.
     """
     claimed = values[network.aspect.name]
     if network.aspect.kind == "category":
         return label_truth(network.probabilities(images), claimed).agreement
-    return 1.0 - float(network.errors(images, claimed).mean())
+    there = told(network, claimed)
+    return 1.0 - float(network.errors(images[there], claimed[there]).mean())
+
+
+def told(network: TrainedTask, claimed: npt.NDArray[Any]) -> IntArray:
+    """Return the rows that claim anything of what a network tells.
+
+    Raises:
+        DataError: if there is none.
+    """
+    there = np.flatnonzero(task_of(network.config).scorable(network.aspect, claimed))
+    if not len(there):
+        raise DataError(
+            f"images that are judged claim something of {network.aspect.name}",
+            f"nothing in {len(claimed)} images",
+            "give images that are labelled",
+        )
+    return there
 
 
 def cross_fitted(
@@ -80,17 +100,20 @@ def cross_fitted(
     said, own, per_judge = [], [], []
     for judge in judges:
         network, real = judge.network, judge.scored
-        claimed = values[network.aspect.name]
+        claimed, rows = values[network.aspect.name], np.arange(len(images))
         own.append(claims_score(network, real.images, real.values))
         classes = network.aspect.kind == "category"
-        found = network.probabilities if classes else partial(network.errors, values=claimed)
-        said.append(found(images))
+        if classes:
+            said.append(network.probabilities(images))
+        else:
+            rows = told(network, claimed)
+            said.append(network.errors(images[rows], claimed[rows]))
         per_judge.append(_distances(network, judge.compared, images, split, seed))
     mean = np.mean(said, axis=0)
     truth = {
         "value": label_truth(mean, claimed).agreement if classes else 1.0 - float(mean.mean()),
         "judge_accuracy": float(np.mean(own)),
-        "n": len(images),
+        "n": len(rows),
     }
     return truth, [row for group in zip(*per_judge, strict=True) for row in _flat(group)]
 

@@ -85,6 +85,11 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         found = check(table)
         dropped = _dropped(found, table, config)
         plan = Plan.of(config, table, dropped, device)
+        if plan.unlabelled:
+            tell(
+                f"{len(plan.unlabelled)} of {len(table)} images have nothing of "
+                f"{config.task.aspect} labelled and are left out"
+            )
         rows = draw(table, plan.split_config(0))
         labelled = labelled_per_class(rows, table.strata())
         indices = _deciding(earlier, config.seeds)
@@ -457,6 +462,7 @@ def _report(
             "scored_on": config.scored_on,
             "scored": n_test,
             "dropped": len(plan.dropped),
+            "unlabelled": len(plan.unlabelled),
             "digest": table.digest,
         },
         "network": {

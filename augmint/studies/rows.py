@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augmint.core.errors import UsageError
+from augmint.core.errors import DataError, UsageError
 from augmint.core.streams import derive, permutation
 from augmint.data.check import grouping
 from augmint.data.splits import long_tailed, per_class, stratified
 from augmint.studies.arms import ScoredOn
 from augmint.studies.gap import Gap
+from augmint.tasks.base import TaskConfig, task_of
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
@@ -100,6 +101,8 @@ class SplitConfig:
         validation: share of the labelled images taken out of training, to score in place of the
             test images; 0: none.
         gap: a range that labelled images lack and that scores; None: none.
+        unlabelled: rows in which nothing is labelled of what is predicted (`unlabelled_rows`): they
+            take no part, in training or scoring.
     """
 
     seed: int
@@ -113,6 +116,15 @@ class SplitConfig:
     level: float = 1.0
     validation: float = 0.0
     gap: Gap | None = None
+    unlabelled: tuple[int, ...] = ()
+
+
+def unlabelled_rows(table: Table, task: TaskConfig) -> tuple[int, ...]:
+    """Return the rows of a table that hold no truth about the aspect that a task predicts."""
+    of = task_of(task)
+    aspect = of.aspect(task, table.schema)
+    there = of.scorable(aspect, table.values[aspect.name])
+    return tuple(np.flatnonzero(~there).tolist())
 
 
 def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
@@ -121,7 +133,12 @@ def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
     A set with its own test part keeps it; otherwise a stratified share becomes it, once, with the
     images of one subject, and identical images, on one side. A
     validation part of the set is left alone: its images would count as labelled ones. In a study
-    scored on held-back images a quarter of the rest scores, drawn once in the same way.
+    scored on held-back images a quarter of the rest scores, drawn once in the same way. Images in
+    which nothing is labelled leave a part that was drawn with them, so that the draw of the others
+    does not depend on them.
+
+    Raises:
+        DataError: if no labelled image is left to train or to score on.
     """
     groups: IntArray | None = None
     if "test" not in table.parts or config.scored_on == "held-back":
@@ -133,7 +150,14 @@ def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:
     else:
         labels, share = table.strata(), config.test_share
         rest, taken = stratified(labels, share, config.seed, "study.test", groups)
-    rest = np.setdiff1d(rest, np.array(config.dropped, np.int64))
+    rest = np.setdiff1d(rest, np.array([*config.dropped, *config.unlabelled], np.int64))
+    taken = taken[~np.isin(taken, config.unlabelled)]
+    if not len(rest) or not len(taken):
+        raise DataError(
+            "a study trains and scores on images in which something is labelled",
+            f"{len(rest)} to train and {len(taken)} to score",
+            "label more images, or name an aspect that is labelled (--set task.aspect=NAME)",
+        )
     if config.scored_on == "test":
         return rest, taken
     share = min(HELD_BACK, MOST_HELD_BACK / len(rest))

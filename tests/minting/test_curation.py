@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augmint.aspects.landmarks import Landmarks
+from augmint.aspects.map import Map
+from augmint.aspects.mask import Mask
+from augmint.aspects.vector import Vector
 from augmint.core.errors import DataError, UsageError
 from augmint.minting.curation import CurationConfig, mint, mint_parts
 from augmint.minting.nearness import Kept, descriptors, distances, nearest_other
+from augmint.minting.review import ByError, claims
 
 
 def test_kept_images_are_what_they_claim_and_counts_add_up(
@@ -209,3 +214,36 @@ def test_parts_are_the_whole(
     again = mint(*asked)
     assert np.array_equal(again.images, whole.images)
     assert "nearest" not in again.scores
+
+
+SILENT = {
+    "points": (
+        Landmarks("points", ("a", "b"), (4, 4)),
+        np.array([[[1, 1, 2], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]], np.float32),
+    ),
+    "mask": (
+        Mask("mask", ("skin", "hair"), 255),
+        np.stack([np.eye(4, dtype=np.uint8), np.full((4, 4), 255, np.uint8)]),
+    ),
+    "depth": (
+        Map("depth", 1, 0.0, 1.0),
+        np.stack([np.full((1, 4, 4), 0.5), np.full((1, 4, 4), np.nan)]).astype(np.float32),
+    ),
+    "pose": (Vector("pose", ("yaw",)), np.zeros((1, 1), np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SILENT))
+def test_an_image_that_claims_nothing_does_not_pass_as_perfect(name: str) -> None:
+    aspect, values = SILENT[name]
+    assert claims(aspect, values).tolist() == [True, False][: len(values)]
+
+    class Blind:
+        """Finds no error anywhere."""
+
+        def errors(self, images: np.ndarray, values: np.ndarray) -> np.ndarray:
+            return np.zeros(len(images))
+
+    images = np.zeros((len(values), 1, 4, 4), np.uint8)
+    reasons, _ = ByError(Blind(), aspect, 0.1)(images, {name: values})
+    assert reasons.tolist() == ["", "unsure"][: len(values)]

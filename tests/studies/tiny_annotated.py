@@ -27,4 +27,4 @@ TINY: dict[str, Any] = {
 
 def lenient(patch: pytest.MonkeyPatch) -> None:
     """Let every image pass: a generator of six steps draws nothing that would."""
-    patch.setattr("augmint.studies.steps.bounded", lambda j, _, __: ByError(j, j.aspect.name, 1e9))
+    patch.setattr("augmint.studies.steps.bounded", lambda j, _, __: ByError(j, j.aspect, 1e9))
