@@ -164,8 +164,8 @@ def arm_table(
             "scores": [float(s) for s in scores],
             "training": seeds[0]["training"],
             "views_of_each_real_image": float(np.mean([s["views"] for s in seeds])),
-            "secondary": {k: float(np.mean([s[k] for s in seeds])) for k in _secondary(seeds[0])},
-            "against_classic": against,
+            "secondary": _secondary(seeds),
+            "against": against,
         }
     return rows, [
         _control(outcomes[n], intervals[n], opponents[n])
@@ -174,10 +174,25 @@ def arm_table(
     ]
 
 
-def _secondary(value: Mapping[str, Any]) -> list[str]:
-    """Return the names of the other scores that an arm's value holds."""
-    numbers = [k for k, v in value.items() if isinstance(v, int | float)]
-    return [k for k in numbers if k not in NOT_SECONDARY | {value["measure"]["key"]}]
+def _secondary(seeds: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the means of the other scores of an arm, those of parts by dotted names.
+
+    A score that is undefined in some seeds is the mean of the others; in all, None.
+    """
+    first = seeds[0]
+    own = NOT_SECONDARY | {first["measure"]["key"]}
+    names = [k for k, v in first.items() if isinstance(v, int | float) and k not in own]
+    found = {k: [s[k] for s in seeds] for k in names}
+    found |= {k: [s["parts"][k] for s in seeds] for k in first["parts"]}
+    known = {k: [v for v in values if v is not None] for k, values in found.items()}
+    return {k: float(np.mean(v)) if v else None for k, v in known.items()}
+
+
+def units(values: StudyValues) -> dict[str, str]:
+    """Return the units of scores of parts, where they have one: "mae.yaw" to "degrees"."""
+    first = values.arms[BASELINE.name][0]
+    named = zip(first.get("components", ()), first.get("units", ()), strict=False)
+    return {f"mae.{name}": unit for name, unit in named if unit}
 
 
 def _control(outcome: Outcome, interval: Interval, opponent: str) -> dict[str, Any]:

@@ -419,6 +419,7 @@ def _report(
         **assemble.headline(values, decision, setting),
         "title": Path(config.data).name,
         "arms": arms,
+        "units": assemble.units(values),
         "arms_left_out": dict(plan.left_out),
         "controls": controls,
         "per_class": assemble.per_class(values, classes),

@@ -584,6 +584,7 @@ def _train_and_score(
         **beside,
         "spread": float(scores.per_image.std()),
         "measure": to_plain(scores.measure),
+        "parts": scores.parts(),
         "n": len(scores.per_image),
         "views": shown * real_share / real if real else 0.0,
         "images_shown": shown,

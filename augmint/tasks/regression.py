@@ -66,6 +66,10 @@ class VectorScores(Scores):
             "n": len(self.errors),
         }
 
+    def parts(self) -> dict[str, float | None]:
+        names = self.components or tuple(str(k) for k in range(len(self.mae)))
+        return {f"mae.{name}": value for name, value in zip(names, self.mae, strict=True)}
+
 
 def vector_scores(
     predicted: FloatArray,

@@ -59,6 +59,13 @@ class Scores(ABC):
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values; `measure.key` is the raw number that points follow from."""
 
+    def parts(self) -> dict[str, float | None]:
+        """Return scores of parts of the answer by dotted name ("mae.yaw"), None where undefined.
+
+        The last word is the measure or the component; words between name a class.
+        """
+        return {}
+
 
 ACCURACY = Measure("accuracy", "accuracy", "share of the images", False, "100 accuracy")
 

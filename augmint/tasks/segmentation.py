@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +49,7 @@ class SegmentationScores(Scores):
         per_class: pooled intersection over union of each class; NaN where nothing holds it.
         nine: for two classes, the measures of `metrics.pixel.BINARY` with the second class as the
             positive one, mean and deviation over images; else empty.
+        by_class: the same measures of every class but the first, the background, against the rest.
         each: mean intersection over union of each image, float64 `(N,)`.
         classes: their names.
     """
@@ -61,6 +62,7 @@ class SegmentationScores(Scores):
     nine: Mapping[str, Spread]
     each: FloatArray
     classes: tuple[str, ...] = ()
+    by_class: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
     measure: ClassVar[Measure] = MIOU
 
     @property
@@ -79,6 +81,13 @@ class SegmentationScores(Scores):
             "n": len(self.each),
         }
 
+    def parts(self) -> dict[str, float | None]:
+        return {
+            f"nine.{name}.{key}": found.mean
+            for name, measures in self.by_class.items()
+            for key, found in measures.items()
+        }
+
 
 def segmentation_scores(counts: IntArray, classes: tuple[str, ...] = ()) -> SegmentationScores:
     """Return all scores from the counts of `metrics.pixel.confusion`, `(N, C, C)`.
@@ -87,15 +96,18 @@ def segmentation_scores(counts: IntArray, classes: tuple[str, ...] = ()) -> Segm
     """
     each = mean_over_classes(class_iou(counts))
     pooled = class_iou(counts.sum(0))
+    names = classes or tuple(str(c) for c in range(counts.shape[-1]))
+    by_class = {name: binary_measures(counts, c) for c, name in enumerate(names) if c}
     return SegmentationScores(
         miou=float(each.mean()),
         pooled_miou=float(mean_over_classes(pooled)),
         dice=float(mean_over_classes(class_dice(counts)).mean()),
         pixel_accuracy=float(pixel_accuracy(counts).mean()),
         per_class=tuple(pooled.tolist()),
-        nine=binary_measures(counts) if counts.shape[-1] == 2 else {},
+        nine=by_class[names[1]] if len(names) == 2 else {},
         each=each,
         classes=classes,
+        by_class=by_class,
     )
 
 

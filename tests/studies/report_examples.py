@@ -48,7 +48,7 @@ def fake_report(hostile: str = "") -> dict[str, Any]:
             "scores": scores,
             "training": text + hostile,
             "views_of_each_real_image": 160.0 if i % 2 else 320.0,
-            "against_classic": None
+            "against": None
             if name == "classic"
             else {
                 "mean": shift[name] + 0.031,

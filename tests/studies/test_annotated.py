@@ -22,6 +22,7 @@ from augmint.studies.arms import ARMS
 from augmint.studies.materials import Store, load_minted, sources_of
 from augmint.studies.pipeline import fitted_to
 from augmint.studies.rows import Rows
+from augmint.studies.stages import read_result
 from augmint.studies.steps import bounded
 from augmint.studies.study import ProveOptions, resolve
 from augmint.tasks.base import RealRows
@@ -87,6 +88,31 @@ def test_it_ends_in_a_verdict_about_the_tasks_own_score(study: Any) -> None:
     assert f"against their {report['claims']['aspect']}" in page
     classes = "real images a class" in report["sentence"]
     assert classes == (kind == "landmarks")  # toy-eyes has no classes
+
+
+def test_scores_of_parts_reach_the_report(study: Any) -> None:
+    kind, folder, report = study
+    table, _ = opened(folder)
+    aspect: Any = table.schema[report["claims"]["aspect"]]
+    page = (folder / "report.html").read_text()
+    parts = {
+        "landmarks": set,
+        "segmentation": lambda: {f"nine.{c}.mcc" for c in aspect.classes[1:]},
+        "regression": lambda: {f"mae.{c}" for c in aspect.components},
+    }
+    for arm in report["arms"].values():
+        assert parts[kind]() <= set(arm["secondary"])
+    assert ("MCC" in page) == (kind == "segmentation")
+    if kind == "regression":
+        key = f"mae.{aspect.components[0]}"
+        wanted = np.mean([value["parts"][key] for value in _values(folder, "classic")])
+        assert report["arms"]["classic"]["secondary"][key] == pytest.approx(wanted)
+        assert report["units"]
+
+
+def _values(folder: Path, arm: str) -> list[dict[str, Any]]:
+    paths = (folder / "stages").glob(f"arm-{arm}-[0-9]-*")
+    return [read_result(path).value for path in sorted(paths)]
 
 
 def test_minted_images_carry_the_aspect_and_nothing_they_were_not_asked_for(study: Any) -> None:

@@ -195,7 +195,7 @@ def test_a_long_tailed_study_ends_in_a_report(study: tuple[Path, dict[str, Any]]
     for control in report["controls"]:
         assert control["text"].endswith("against balanced")
     page = (folder / "report.html").read_text()
-    assert report["arms"]["shuffled"]["against_classic"]["arm"] == "balanced"
+    assert report["arms"]["shuffled"]["against"]["arm"] == "balanced"
     assert page.count("against balanced</span>") == len(report["controls"])
     assert "worst class" in page
     assert "rare third" in page

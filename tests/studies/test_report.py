@@ -260,3 +260,20 @@ def test_number_forms() -> None:
     assert decimals(0.0, 2) == "0.00"
     assert seconds_text(59.6) == "60 s" or seconds_text(59.6) == "1 min 0 s"
     assert visible({"a\x00": ["b\u202ec", 1]}) == {"a\ufffd": ["b\ufffdc", 1]}
+
+
+def test_scores_of_parts_stand_in_tables_of_their_own() -> None:
+    report = fake_report()
+    report |= {"claims": {"recognised": False}, "units": {"mae.yaw": "degrees"}}
+    for i, arm in enumerate(report["arms"].values()):
+        scores = {"mae.yaw": 3.257 + i, "nine.iris.mcc": 0.5, "nine.pupil.mcc": None}
+        arm["secondary"] = {"dice": 0.75, **scores}
+    page = render(report, {})
+    assert page.count("degrees</span>") == 1
+    assert page.count('<data value="3.257">') == 1
+    assert "Mean absolute error of each component" in page
+    of_classes = page.partition("Pixels of each class")[2].partition("</table>")[0]
+    assert of_classes.count("iris") == of_classes.count("pupil") == len(report["arms"])
+    others = page.partition("Other scores")[2].partition("</table>")[0]
+    assert "Dice" in others
+    assert "iris" not in others

@@ -84,6 +84,11 @@ def test_masks_against_sklearn(classes: int) -> None:
     if scores.nine:
         wanted = np.mean([metrics.matthews_corrcoef(t, p) for t, p in pairs])
         assert scores.nine["mcc"].mean == pytest.approx(wanted)
+    parts = scores.parts()
+    assert {k.split(".")[1] for k in parts} == {str(c) for c in range(1, classes)}
+    for c in range(1, classes):
+        wanted = np.mean([metrics.matthews_corrcoef(t == c, p == c) for t, p in pairs])
+        assert parts[f"nine.{c}.mcc"] == pytest.approx(wanted)
 
 
 def test_maps_by_a_loop() -> None:

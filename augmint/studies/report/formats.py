@@ -25,6 +25,13 @@ _NAMES = {
     "pck_10": "PCK at 0.1",
     "auc": "AUC",
     "nme": "NME",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "npv": "NPV",
+    "f1": "F1",
+    "mcc": "MCC",
+    "fpr": "FPR",
+    "fnr": "FNR",
     "miou": "mIoU",
     "pooled_miou": "mIoU, pixels pooled",
     "kid": "KID",
@@ -161,6 +168,18 @@ def words(value: Any) -> str:
     return text[:1].upper() + text[1:]
 
 
+PARTS = {
+    "nine": "Pixels of each class against the rest, mean over images",
+    "mae": "Mean absolute error of each component, in its unit",
+}
+"""What tables of scores of parts are called, by the first word of their names."""
+
+
+def part(value: Any) -> str:
+    """Write the first word of dotted scores as the title of their table."""
+    return PARTS.get(str(value)) or words(value)
+
+
 def sentence(value: Any) -> str:
     """Write a phrase as a sentence: capital first, full stop last."""
     text = str(value or "").strip()
@@ -244,6 +263,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "duration": duration,
     "bar": bar,
     "words": words,
+    "part": part,
     "sentence": sentence,
     "moment": moment,
     "plain": plain,

@@ -65,6 +65,21 @@ class Glance:
     text: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """A table of scores of parts of the answer, every row once for each arm.
+
+    Args:
+        name: what they have in common.
+        columns: of the table, each to its unit or an empty text.
+        rows: by class ("" where there is none), column to the name of the score.
+    """
+
+    name: str
+    columns: dict[str, str]
+    rows: dict[str, dict[str, str]]
+
+
 def render(report: Report, pictures: Pictures) -> str:
     """Return a study's report as one self-contained HTML page.
 
@@ -139,7 +154,8 @@ def _page(template: str, report: Report, pictures: Pictures, titles: Mapping[str
             glance=[g for g in _glance(shown) if g.id in contents],
             charts=charts(shown),
             places=_places(shown),
-            secondary=_secondary(shown),
+            secondary=[k for k in _secondary(shown) if "." not in k],
+            parts=_parts(shown),
             recognised=_recognised(shown),
             diversity=_diversity(shown),
             cost_shares=_cost_shares(shown),
@@ -456,6 +472,19 @@ def _secondary(report: Report) -> list[str]:
     return list(
         dict.fromkeys(k for a in arms for k in _as_mapping(_as_mapping(a).get("secondary")))
     )
+
+
+def _parts(report: Report) -> list[Part]:
+    """Return a table for each first word of dotted scores: `mae.yaw`, `nine.iris.mcc`."""
+    units, found = _as_mapping(report.get("units")), {}
+    for key in _secondary(report):
+        head, dot, rest = key.partition(".")
+        row, _, column = rest.rpartition(".")
+        if dot:
+            table = found.setdefault(head, Part(head, {}, {}))
+            table.columns[column] = units.get(key, "")
+            table.rows.setdefault(row, {})[column] = key
+    return list(found.values())
 
 
 def _diversity(report: Report) -> list[str]:
