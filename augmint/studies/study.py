@@ -16,6 +16,7 @@ from augmint.augmentation.policies import CLASSIC_POLICIES
 from augmint.core.config import build, read_yaml, to_plain, with_overrides
 from augmint.core.errors import UsageError, nearest
 from augmint.core.registry import ASPECTS, CONDITIONING, TASKS
+from augmint.data.ingest import built_in_spec
 from augmint.minting.curation import CurationConfig
 from augmint.studies.arms import ARMS, BALANCED, BASELINE, TREATMENT, ScoredOn
 from augmint.studies.gap import Gap
@@ -296,7 +297,9 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
         raise UsageError(
             "the preset is a known one", options.preset, nearest(options.preset, PRESETS)
         )
-    fields = merge(PRESETS[options.preset], BUILT_IN.get(data, {}))
+    named = built_in_spec(data)
+    own = {} if named is None else BUILT_IN.get(named["name"], {})
+    fields = merge(PRESETS[options.preset], own)
     from_file = {} if options.config is None else read_yaml(Path(options.config))
     asked = options.task or _setting(options, "task.kind")
     gap = _asked_for("gap", options, from_file)

@@ -228,3 +228,11 @@ def test_a_generator_that_does_not_carry_the_aspect_is_refused(tmp_path: Path) -
         augmint.prove(
             "digits", tmp_path / "b", seeds=2, workers=1, settings={"task.kind": "segmentation"}
         )
+
+
+@pytest.mark.parametrize("name", ["toy-eyes", "toy-faces", "digits"])
+def test_a_built_in_set_takes_few_labels_however_it_is_named(name: str) -> None:
+    wanted = resolve(name, ProveOptions()).per_class
+    assert wanted is not None
+    assert resolve(f"{{name: {name}}}", ProveOptions()).per_class == wanted
+    assert resolve(f"./{name}", ProveOptions()).per_class is None
