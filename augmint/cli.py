@@ -109,7 +109,7 @@ def _run(a: Namespace) -> None:
     from augmint.recipes.base import RecipeOptions, run_recipe
 
     where = (a.data, a.seed, a.device, a.workers)
-    options = RecipeOptions(a.debug, a.variant, *where, list(a.set), a.drop_duplicates)
+    options = RecipeOptions(a.debug, a.variant, *where, list(a.set), a.drop_duplicates, a.command)
     result = run_recipe(a.recipe, Path(a.out), options)
     print(json.dumps({"metrics": result["metrics"], "expected": result["expected"]}, indent=2))
     if "sentence" in result["details"]:

@@ -126,6 +126,7 @@ class RecipeOptions:
             among its deviations.
         drop_duplicates: leave out training images that also stand in the test part, which
             otherwise stop the run.
+        command: what the report says to repeat it.
     """
 
     debug: bool = False
@@ -136,6 +137,7 @@ class RecipeOptions:
     workers: int | None = None
     settings: Sequence[str] = ()
     drop_duplicates: bool = False
+    command: str = ""
 
 
 def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
@@ -218,6 +220,7 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
             "details": dict(outcome.details),
             "seconds": round(time.monotonic() - start, 2),
             "machine": provenance(),
+            "command": options.command,
         }
         _write(out, result, outcome, config)
     return result

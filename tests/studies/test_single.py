@@ -200,4 +200,6 @@ def test_a_recipe_runs_from_the_command_line(
     text = capsys.readouterr().out
     shown = json.loads(text[text.index("{") : text.rindex("}") + 1])
     assert set(shown) == {"metrics", "expected"}
-    assert (out / "result.json").is_file()
+    command = f"augmint run vac-mnist --debug --device cpu --out {out}"
+    assert json.loads((out / "result.json").read_text())["command"] == command
+    assert command in (out / "report.html").read_text()
