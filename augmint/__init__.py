@@ -90,7 +90,7 @@ def train_generator(
         data: as for `prove`.
         out: the run's folder; the same call again resumes it.
         per_class: train on this many images a class (default: all of the training part).
-        steps: optimiser steps (default: the standard preset's).
+        steps: optimiser steps (default: 6000, that of `training.config.GanConfig`).
         seed: of everything random.
         device: "auto", "cpu" or "cuda".
         settings: any field of the run by dotted name,
