@@ -146,7 +146,9 @@ def run_phase(phase: Phase, step: int) -> Logs:
 def _interrupt(step: int, steps: int, checkpoint: Checkpointer | None) -> None:
     if checkpoint is None:
         raise InterruptedRunError(
-            "the run was interrupted", f"step {step} of {steps}", "no folder was given: start again"
+            "the run was interrupted in a part that is not saved",
+            f"step {step} of {steps}",
+            "run the same command again: it goes on from what is saved and does this part anew",
         )
     checkpoint.save(step)
     raise InterruptedRunError(
