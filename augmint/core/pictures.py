@@ -7,7 +7,6 @@ enlarged by whole factors, each pixel becoming a square, so nothing is smoothed 
 
 from __future__ import annotations
 
-import base64
 import functools
 import io
 from collections.abc import Mapping, Sequence
@@ -189,11 +188,6 @@ def png_bytes(picture: Image, texts: Mapping[str, str] | None = None) -> bytes:
     picture.info = {}  # no dates, comments or profiles
     picture.save(buffer, format="PNG", compress_level=6, pnginfo=info)
     return buffer.getvalue()
-
-
-def data_uri(picture: Image) -> str:
-    """Return a picture as the text of a `data:` address, for pages that load nothing else."""
-    return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
 
 
 @functools.cache

@@ -415,18 +415,6 @@ def sweep(folder: Path, *caches: Path) -> None:
                 shutil.rmtree(stale, ignore_errors=True)
 
 
-def new_run(parent: Path) -> Path:
-    """Make and return the next numbered folder of `parent`: 0001, 0002, …"""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=0)
-    while True:
-        number += 1
-        with contextlib.suppress(FileExistsError):
-            folder = parent / f"{number:04d}"
-            folder.mkdir()
-            return folder
-
-
 class EventLog:
     """Appends one JSON line an event: seconds since 1970, its kind, and its fields.
 

@@ -118,23 +118,3 @@ class FeatureNet(Protocol):
     def __call__(self, images: ByteArray) -> FloatArray:
         """Return features `(N, D)`."""
         ...
-
-
-@runtime_checkable
-class Augmenter(Protocol):
-    """Changes a batch of float images together with its aspects, on its device."""
-
-    def __call__(
-        self, images: FloatImages, aspects: AspectValues, schema: Any, stream: Any
-    ) -> tuple[FloatImages, AspectValues]:
-        """Return augmented images and aspects; every random number comes from `stream`."""
-        ...
-
-
-@runtime_checkable
-class LossFn(Protocol):
-    """A loss of predictions and targets, one value a sample."""
-
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return `(N,)` losses."""
-        ...

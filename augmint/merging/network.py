@@ -20,7 +20,6 @@ KINDS = frozenset(
         "flatten", "reshape", "add", "concat",
     )
 )  # fmt: skip
-WEIGHTED = frozenset(("conv", "dense"))
 FOLLOWING = frozenset(("norm", "activation"))
 """Kinds that belong to the layer they follow."""
 TRAILING = FOLLOWING | {"dropout"}

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from augmint.core.errors import UsageError
 from augmint.core.registry import METRICS
@@ -59,35 +58,6 @@ class _Taps:
 
 Measure = Callable[["Tensor", "Tensor", "Tensor", "Tensor"], "Tensor"]
 """Means of f and of g, sum of variances, covariance; window by window."""
-
-
-def all_pairs(
-    first: ByteArray, second: ByteArray, window: Window = "uniform"
-) -> Mapping[str, FloatArray]:
-    """Return every measure for every pair, `(N, M)` each.
-
-    Args:
-        first, second: uint8 `(N, C, H, W)` and `(M, C, H, W)`, sides at least 8
-            (11 for the Gaussian window).
-        window: SSIM's window.
-
-    Raises:
-        UsageError: for smaller images or other shapes.
-    """
-    _check(first, window)
-    _check(second, window)
-    if first.shape[1:] != second.shape[1:]:
-        raise UsageError(
-            "both sets must hold images of one shape",
-            f"{first.shape[1:]} and {second.shape[1:]}",
-            "resize one of them",
-        )
-    f, g = (torch.from_numpy(np.array(x)).double() for x in (first, second))
-    mse, mae = _all_differences(f / 255.0, g / 255.0)
-    uqi = _all_windows(f, g, _box(), _uqi)
-    ssim = _all_windows(f, g, _window(window), _ssim)
-    found = {"mse": mse, "rmse": mse.sqrt(), "mae": mae, "uqi": uqi, "ssim": ssim}
-    return {name: values.numpy() for name, values in found.items()}
 
 
 def compare_pairs(
@@ -207,42 +177,6 @@ def _compare(images: ByteArray, pairs: IntArray, window: Window) -> dict[str, Fl
     return {
         name: torch.cat(parts).numpy() if parts else np.zeros(0) for name, parts in found.items()
     }
-
-
-def _all_differences(f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = f.flatten(1), g.flatten(1)
-    mae = torch.cdist(a, b, p=1.0) / a.shape[1]
-    mse = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square() / a.shape[1]
-    return mse, mae
-
-
-def _all_windows(f: Tensor, g: Tensor, taps: _Taps, measure: Measure) -> Tensor:
-    """Return the mean over windows for all pairs `(n, m)`: covariances are matrix products."""
-    n, m = len(f), len(g)
-    side = len(taps.line)
-    weights = (taps.line[:, None] * taps.line).flatten()
-    weights = weights / weights.sum()
-    (mean_f, variance_f), (mean_g, variance_g) = _moments(f, taps), _moments(g, taps)
-    total = torch.zeros(n, m, dtype=torch.float64)
-    count = 0
-    # box sums of integers are exact in float32, at twice the speed
-    precision = torch.float32 if taps.box else torch.float64
-    for channel in range(f.shape[1]):
-        flat = [x[:, channel].flatten(1).T for x in (mean_f, variance_f, mean_g, variance_g)]
-        rows, columns = (
-            F.unfold(x[:, channel : channel + 1].to(precision), side).permute(2, 0, 1)
-            for x in (f, g)
-        )
-        for part in _chunks(len(rows), n * m):
-            left = rows[part] if taps.box else rows[part] * weights
-            product = (left @ columns[part].transpose(1, 2)).double()
-            product = product.div_(side**2) if taps.box else product
-            a, va, b, vb = (x[part] for x in flat)
-            a, b = a[:, :, None], b[:, None, :]
-            covariance = product.sub_(a * b).mul_(taps.correction)
-            total += measure(a, b, va[:, :, None] + vb[:, None, :], covariance).sum(0)
-        count += len(rows)
-    return total / count
 
 
 def _uqi(mean_f: Tensor, mean_g: Tensor, variances: Tensor, covariance: Tensor) -> Tensor:

@@ -449,23 +449,7 @@ def _report(
             ),
         },
         "check": found.to_plain(),
-        "data": {
-            "source": config.data,
-            **recognised(table),
-            "images": len(table),
-            "shape": list(table.shape),
-            "classes": list(classes),
-            "train_per_class": labelled,
-            "train": len(rows.train),
-            "validation": len(rows.held_out),
-            "pool": len(rows.pool),
-            "test": 0 if closed else n_test,
-            "scored_on": config.scored_on,
-            "scored": n_test,
-            "dropped": len(plan.dropped),
-            "unlabelled": len(plan.unlabelled),
-            "digest": table.digest,
-        },
+        "data": _data(plan, rows, labelled),
         "network": {
             "name": setting.network,
             "parameters": values.arms["classic"][0]["parameters"],
@@ -473,6 +457,27 @@ def _report(
             "size": list(setting.size),
         },
         "generator": assemble.generator_row(config, values),
+    }
+
+
+def _data(plan: Plan, rows: Rows, labelled: int) -> dict[str, Any]:
+    config, table, scored = plan.config, plan.table, len(rows.test)
+    return {
+        "source": config.data,
+        **recognised(table),
+        "images": len(table),
+        "shape": list(table.shape),
+        "classes": list(table.strata_names()),
+        "train_per_class": labelled,
+        "train": len(rows.train),
+        "validation": len(rows.held_out),
+        "pool": len(rows.pool),
+        "test": scored if config.scored_on == "test" else 0,
+        "scored_on": config.scored_on,
+        "scored": scored,
+        "dropped": len(plan.dropped),
+        "unlabelled": len(plan.unlabelled),
+        "digest": table.digest,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a study computes from paired differences: intervals, power, multiplicity, bootstrap.
+"""What a study computes from paired differences: intervals, power, multiplicity.
 
 Differences are treatment minus baseline, one for each seed, in the score's own unit (accuracy is a
 fraction, so half a point is 0.005) and oriented so that more is better.
@@ -7,22 +7,18 @@ fraction, so half a point is 0.005) and oriented so that more is better.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from augmint.core.errors import UsageError
-from augmint.core.streams import stream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from augmint.core.types import FloatArray
-
-FEWEST_SEEDS_TO_RESAMPLE = 5
-"""A bootstrap over fewer seeds is not offered: its intervals are far too short."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,9 @@ class Interval:
         p: two-sided p-value of "the mean difference is 0", in [0, 1].
         sd: standard deviation of the differences (J-1 in the denominator).
         df: degrees of freedom, J-1.
-        error: standard error of the mean, by the rule that made the interval.
+        error: standard error of the mean.
         confidence: nominal coverage, for example 0.95.
-        method: "paired t" or "nadeau-bengio".
+        method: the rule that made it, "paired t".
     """
 
     mean: float
@@ -109,24 +105,6 @@ def _checked(differences: npt.ArrayLike) -> FloatArray:
     return values
 
 
-def _interval(
-    values: FloatArray, variance_factor: float, confidence: float, method: str
-) -> Interval:
-    if not 0 < confidence < 1:
-        raise UsageError("a confidence lies between 0 and 1", confidence, "pass confidence=0.95")
-    mean, df = float(values.mean()), len(values) - 1
-    spread = float(np.ptp(values))
-    # differences that are equal but for the last bits of their subtraction have no variance
-    if spread <= 1e-12 * float(np.abs(values).max()):
-        mean, sd = float(np.median(values)), 0.0
-    else:
-        sd = float(values.std(ddof=1))
-    error = math.sqrt(variance_factor) * sd
-    half = t_quantile(0.5 + confidence / 2, df) * error
-    p = _two_sided(mean, error, df)
-    return Interval(mean, mean - half, mean + half, p, sd, df, error, confidence, method)
-
-
 def paired_t(differences: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     """Return the paired t interval of J differences on one fixed test set.
 
@@ -142,30 +120,19 @@ def paired_t(differences: npt.ArrayLike, confidence: float = 0.95) -> Interval:
         (-0.0048, 0.0448)
     """
     values = _checked(differences)
-    return _interval(values, 1.0 / len(values), confidence, "paired t")
-
-
-def nadeau_bengio(
-    differences: npt.ArrayLike, n_train: int, n_test: int, confidence: float = 0.95
-) -> Interval:
-    """Return the corrected t interval for seeds whose train and test rotate over one pool.
-
-    `t = mean(d) / sqrt((1/J + n_test/n_train) · s_d²)` with J-1 degrees of freedom; `n_train`
-    counts the real images that each training used.
-
-    Raises:
-        UsageError: with fewer than 2 differences, one that is not finite, or an empty split.
-
-    Source: Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
-    """
-    if n_train < 1 or n_test < 1:
-        raise UsageError(
-            "training and test sets have at least one image",
-            f"{n_train} and {n_test}",
-            "pass the counts of real images, n_train and n_test",
-        )
-    values = _checked(differences)
-    return _interval(values, 1.0 / len(values) + n_test / n_train, confidence, "nadeau-bengio")
+    if not 0 < confidence < 1:
+        raise UsageError("a confidence lies between 0 and 1", confidence, "pass confidence=0.95")
+    mean, df = float(values.mean()), len(values) - 1
+    spread = float(np.ptp(values))
+    # differences that are equal but for the last bits of their subtraction have no variance
+    if spread <= 1e-12 * float(np.abs(values).max()):
+        mean, sd = float(np.median(values)), 0.0
+    else:
+        sd = float(values.std(ddof=1))
+    error = math.sqrt(1.0 / len(values)) * sd
+    half = t_quantile(0.5 + confidence / 2, df) * error
+    p = _two_sided(mean, error, df)
+    return Interval(mean, mean - half, mean + half, p, sd, df, error, confidence, "paired t")
 
 
 def minimum_detectable_effect(
@@ -246,94 +213,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors))
     return [float(p) for p in adjusted]
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """An estimate with a percentile interval over resamples; it explains and never decides."""
-
-    estimate: float
-    low: float
-    high: float
-    confidence: float
-    resamples: int
-
-
-def two_way_bootstrap(
-    scores: npt.ArrayLike,
-    groups: npt.ArrayLike | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    statistic: Callable[[FloatArray], float] | None = None,
-    confidence: float = 0.95,
-) -> Percentiles:
-    """Return a percentile interval over resampled seeds and, at once, resampled items.
-
-    Each resample draws J seeds and as many groups as there are, both with replacement; the items
-    of a group travel together.
-
-    Args:
-        scores: `(seeds, items)`, or `(seeds, items, …)` where `statistic` needs several values.
-        groups: `(items,)`, the subject of each item; every item its own when None.
-        n: number of resamples.
-        seed: of the draws.
-        statistic: a number from resampled scores; their mean when None.
-        confidence: nominal coverage.
-
-    Raises:
-        UsageError: with fewer than 5 seeds, or groups of another length than the items.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    _check_crossed(values, groups)
-    seeds, items = values.shape[:2]
-    _, member = np.unique(
-        np.arange(items) if groups is None else np.asarray(groups), return_inverse=True
-    )
-    count = int(member.max()) + 1
-    seed_draws = stream(seed, "bootstrap.seeds", ids=n).integers(seeds, seeds).numpy()
-    group_draws = stream(seed, "bootstrap.groups", ids=n).integers(count, count).numpy()
-    if statistic is None and values.ndim == 2:
-        seed_weight = _counts(seed_draws, seeds)
-        item_weight = _counts(group_draws, count)[:, member]
-        total = np.einsum("bs,si,bi->b", seed_weight, values, item_weight, optimize=True)
-        draws = total / (seeds * item_weight.sum(1))
-        estimate = float(values.mean())
-    else:
-        measure: Callable[[FloatArray], Any] = statistic or np.mean
-        rows = [np.flatnonzero(member == group) for group in range(count)]
-        draws = np.array(
-            [
-                measure(values[s][:, np.concatenate([rows[g] for g in chosen])])
-                for s, chosen in zip(seed_draws, group_draws, strict=True)
-            ]
-        )
-        estimate = float(measure(values))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Percentiles(estimate, float(low), float(high), confidence, n)
-
-
-def _check_crossed(values: FloatArray, groups: npt.ArrayLike | None) -> None:
-    if values.ndim < 2 or not values.shape[1]:
-        raise UsageError("scores have the shape (seeds, items)", values.shape, "stack the seeds")
-    if len(values) < FEWEST_SEEDS_TO_RESAMPLE:
-        raise UsageError(
-            f"a bootstrap over seeds needs at least {FEWEST_SEEDS_TO_RESAMPLE} of them",
-            len(values),
-            "pass more seeds (--seeds 5), or use paired_t",
-        )
-    if groups is not None and np.shape(groups) != (values.shape[1],):
-        raise UsageError(
-            "groups name the subject of every item",
-            f"shape {np.shape(groups)} for {values.shape[1]} items",
-            "pass one group for each item",
-        )
-
-
-def _counts(draws: npt.NDArray[np.int64], size: int) -> FloatArray:
-    offsets = np.arange(len(draws))[:, None] * size
-    counts = np.bincount((draws + offsets).reshape(-1), minlength=len(draws) * size)
-    return counts.reshape(len(draws), size).astype(np.float64)
 
 
 def accuracy_error(accuracy: float, n_test: int) -> float:

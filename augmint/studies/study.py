@@ -443,8 +443,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif a != b:
             found.append(f"{prefix}{key}")
     return found
-
-
-def with_seeds(config: StudyConfig, seeds: int) -> StudyConfig:
-    """Return the same study with another number of seeds."""
-    return dataclasses.replace(config, seeds=seeds)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -144,20 +143,6 @@ def test_a_locked_folder_names_its_holder(tmp_path: Path) -> None:
     other.wait()
     with runs.lock_folder(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
-
-
-def test_runs_are_numbered_even_at_once(tmp_path: Path) -> None:
-    made: list[Path] = []
-    threads = [
-        threading.Thread(target=lambda: made.append(runs.new_run(tmp_path))) for _ in range(8)
-    ]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert sorted(p.name for p in made) == [f"{i:04d}" for i in range(1, 9)]
-    (tmp_path / "notes").mkdir()
-    assert runs.new_run(tmp_path).name == "0009"
 
 
 def test_events_survive_a_line_cut_short(tmp_path: Path) -> None:

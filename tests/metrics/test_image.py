@@ -11,7 +11,6 @@ from augmint.core.errors import UsageError
 from augmint.metrics.image import (
     PairwiseDiversity,
     Window,
-    all_pairs,
     compare_pairs,
     pairwise_diversity,
     sample_pairs,
@@ -68,15 +67,6 @@ def test_pairs_equal_the_oracles(images: np.ndarray, window: Window) -> None:
         assert found["ssim"][row] == pytest.approx(ssim_by_skimage(f, g, window), abs=1e-9)
 
 
-@pytest.mark.parametrize("window", ["uniform", "gaussian"])
-def test_the_matrix_form_equals_the_pair_form(images: np.ndarray, window: Window) -> None:
-    pairs = np.array([[i, j] for i in range(4) for j in range(2, 6)])
-    found, listed = all_pairs(images[:4], images[2:], window), compare_pairs(images, pairs, window)
-    for name, values in found.items():
-        assert values.shape == (4, 4)
-        np.testing.assert_allclose(values.ravel(), listed[name], atol=1e-12)
-
-
 def test_uqi_equals_torchmetrics_where_no_window_is_blank() -> None:
     functional = pytest.importorskip("torchmetrics.functional.image")
     rng = np.random.default_rng(1)
@@ -123,7 +113,7 @@ def test_diversity_is_seeded_and_absent_kinds_are_absent(images: np.ndarray) -> 
 def test_the_mean_of_samples_tends_to_the_mean_of_all_pairs(images: np.ndarray) -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
     found = pairwise_diversity(images, labels, 20_000, seed=0)["between"]
-    every = all_pairs(images[:3], images[3:])
+    every = compare_pairs(images, np.array([[i, j] for i in range(3) for j in range(3, 6)]))
     for name, value in found.items():
         assert value == pytest.approx(every[name].mean(), rel=0.03, abs=2e-3)
 

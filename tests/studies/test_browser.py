@@ -12,7 +12,7 @@ import browser as headless
 import pytest
 from report_examples import fake_pictures, fake_report
 
-from augmint.studies.report.render import write_recipe_report, write_report
+from augmint.studies.report.render import render_recipe, write_report
 
 CHROMIUM = headless.found()
 pytestmark = pytest.mark.skipif(
@@ -209,7 +209,8 @@ def test_a_recipe_is_silent_and_fits(page: headless.Page, tmp_path: Path) -> Non
         "command": "augmint run letters --debug --out " + "deep/" * 40,
         "machine": {"cpu": "a processor"},
     }
-    path = write_recipe_report(tmp_path, result, {"samples": fake_pictures()["pairs"]})
+    path = tmp_path / "report.html"
+    path.write_text(render_recipe(result, {"samples": fake_pictures()["pairs"]}), encoding="utf-8")
     for size in (PHONE, DESKTOP):
         page.size(*size)
         page.go(path.as_uri())

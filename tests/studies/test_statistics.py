@@ -9,10 +9,8 @@ from augmint.studies.statistics import (
     accuracy_error,
     holm,
     minimum_detectable_effect,
-    nadeau_bengio,
     paired_t,
     seeds_to_settle,
-    two_way_bootstrap,
 )
 
 
@@ -68,34 +66,11 @@ def test_differences_that_cannot_decide_are_refused(values: list[float]) -> None
         paired_t(values)
 
 
-def test_nadeau_bengio_by_hand() -> None:
-    # J = 10, n_test / n_train = 1/9 (ten folds): the variance factor is 0.1 + 1/9
-    values = np.random.default_rng(2).normal(0.01, 0.02, 10)
-    t = values.mean() / np.sqrt((0.1 + 1 / 9) * values.var(ddof=1))
-    found = nadeau_bengio(values, n_train=900, n_test=100)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 9), rel=1e-9)
-    assert found.high - found.low > 1.4 * (paired_t(values).high - paired_t(values).low)
-    with pytest.raises(UsageError):
-        nadeau_bengio(values, n_train=0, n_test=100)
-
-
 def test_paired_t_covers_at_its_nominal_rate() -> None:
     # 4000 nulls: one standard error of a 5 % share is 0.34 points; four of them are allowed
     draws = np.random.default_rng(3).normal(0, 0.02, (4000, 5))
     share = np.mean([paired_t(d).p < 0.05 for d in draws])
     assert abs(share - 0.05) < 4 * 0.0035
-
-
-def test_nadeau_bengio_covers_where_the_plain_t_does_not() -> None:
-    # the correction assumes a correlation of n_test / (n_test + n_train) between differences,
-    # which a part common to all of a study's differences makes exactly: here 1/5, n_test/n_train 1/4
-    generator = np.random.default_rng(4)
-    shared, own = generator.normal(0, 1, (3000, 1)), generator.normal(0, 1, (3000, 8))
-    differences = np.sqrt(0.2) * shared + np.sqrt(0.8) * own
-    corrected = np.mean([nadeau_bengio(d, n_train=80, n_test=20).p < 0.05 for d in differences])
-    plain = np.mean([paired_t(d).p < 0.05 for d in differences])
-    assert abs(corrected - 0.05) < 4 * 0.004
-    assert plain > 0.15
 
 
 def test_minimum_detectable_effect_has_its_power() -> None:
@@ -140,42 +115,6 @@ def test_holm_lies_between_no_adjustment_and_bonferroni() -> None:
     assert (adjusted >= p).all()
     assert (adjusted <= np.minimum(1, p * 20) + 1e-15).all()
     assert (np.argsort(adjusted, kind="stable")[:1] == np.argsort(p)[:1]).all()
-
-
-def test_two_way_bootstrap_has_the_variance_of_its_two_ways() -> None:
-    # additive scores: the mean's resampling variance is the sum of the two sides' own
-    generator = np.random.default_rng(6)
-    rows, columns = generator.normal(0, 1, (20, 1)), generator.normal(0, 2, (1, 400))
-    found = two_way_bootstrap(0.5 + rows + columns, n=4000, seed=1)
-    expected = 2 * 1.96 * np.sqrt(rows.var() / 20 + columns.var() / 400)
-    assert found.high - found.low == pytest.approx(expected, rel=0.08)
-    assert found.estimate == pytest.approx(float((0.5 + rows + columns).mean()))
-
-
-def test_two_way_bootstrap_keeps_subjects_together() -> None:
-    # ten copies of every item add no information once they are one group
-    scores = np.random.default_rng(7).normal(0, 1, (6, 30))
-    copied, groups = np.repeat(scores, 10, axis=1), np.repeat(np.arange(30), 10)
-    alone = two_way_bootstrap(scores, n=1000, seed=2)
-    together = two_way_bootstrap(copied, groups, n=1000, seed=2)
-    assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
-    apart = two_way_bootstrap(copied, n=1000, seed=2)
-    assert apart.high - apart.low < together.high - together.low
-
-
-def test_two_way_bootstrap_takes_any_statistic() -> None:
-    scores = np.random.default_rng(8).normal(0, 1, (5, 40))
-    fast = two_way_bootstrap(scores, n=300, seed=3)
-    slow = two_way_bootstrap(scores, n=300, seed=3, statistic=lambda s: float(s.mean()))
-    assert (slow.low, slow.high) == pytest.approx((fast.low, fast.high), abs=1e-12)
-    assert two_way_bootstrap(scores, n=300, seed=3) == fast
-
-
-def test_two_way_bootstrap_refuses_few_seeds_and_odd_groups() -> None:
-    with pytest.raises(UsageError, match="at least 5"):
-        two_way_bootstrap(np.zeros((4, 10)))
-    with pytest.raises(UsageError, match="subject"):
-        two_way_bootstrap(np.zeros((5, 10)), np.zeros(9))
 
 
 def test_accuracy_error_is_the_binomial_one() -> None:

@@ -233,11 +233,6 @@ def write_report(folder: Path, report: Report, pictures: Pictures) -> Path:
     return _write(Path(folder), render(report, pictures), report)
 
 
-def write_recipe_report(folder: Path, result: Report, pictures: Pictures) -> Path:
-    """Write a recipe's `report.html` and `report.json`; return the page's path."""
-    return _write(Path(folder), render_recipe(result, pictures), result)
-
-
 def to_json(value: Any) -> Any:
     """Return `value` as JSON data: arrays as lists, numbers that are not finite as None.
 
