@@ -5,4 +5,5 @@ config    dataclasses from mappings, strictly     streams   counter-based random
 types     shapes, Protocols, image conversions    runs      crash-safe files, checkpoints, events
 progress  rate and time left                      machine   allocator, threads, device, ceilings
 pictures  grids and PNG, Pillow only           commands  a command line as a table
+stopping  a run is asked to end, by Ctrl-C     storage   errors of a full or closed disk
 """

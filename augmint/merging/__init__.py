@@ -14,7 +14,9 @@ with equal labels, label again from the output, join again, choose widths for a 
 | `widths` | channels for a budget of parameters or multiplications |
 | `lowering` | the contracted graph as a `Network` again: concatenation, recalled pooling |
 | `merge` | `merge_networks`: all of it in one call, without torch |
-| `modules`, `build` | a `Network` as an `nn.Module`; `load`; weights of the parents |
+| `plan` | what a contracted graph still needs: whose value passes where, in which order |
+| `inheritance` | weights of the parents in the merged network |
+| `modules`, `build` | a `Network` as an `nn.Module`; `load` |
 | `read` | any feed-forward `nn.Module` as a `Network`, through torch.fx |
 | `layout`, `draw` | pictures of every step as SVG |
 | `published` | the parents of the published merges |
