@@ -190,6 +190,16 @@ def png_bytes(picture: Image, texts: Mapping[str, str] | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def scale_of(side: int) -> int:
+    """Return the whole factor that shows an image of a side at about 48 px.
+
+    Example:
+        >>> scale_of(28), scale_of(16), scale_of(128)
+        (2, 3, 1)
+    """
+    return max(1, round(48 / side))
+
+
 @functools.cache
 def _font() -> ImageFont:
     from PIL import ImageFont

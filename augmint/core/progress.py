@@ -127,6 +127,23 @@ class Progress:
         return " ".join(f"{k} {v:.3g}" for k, v in self._numbers.items())
 
 
+def span(seconds: float) -> str:
+    """Return a duration in the two units that fit.
+
+    Example:
+        >>> span(4.26), span(42), span(185.0), span(7260.0)
+        ('4.3 s', '42 s', '3 min 5 s', '2 h 1 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def _bar(stream: TextIO) -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn

@@ -90,6 +90,35 @@ def to_uint8(images: FloatImages) -> ByteImages:
     return images.detach().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def resampled(images: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """Return uint8 images at another size: antialiased bilinear, rounded to nearest.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        size: height and width, or None for no change.
+
+    Example:
+        >>> import torch
+        >>> resampled(torch.full((1, 1, 8, 8), 7, dtype=torch.uint8), (4, 4)).unique().tolist()
+        [7]
+    """
+    import torch
+    from torch.nn import functional
+
+    if size is None or tuple(images.shape[-2:]) == tuple(size):
+        return images
+    parts = [
+        functional.interpolate(
+            part.float(), size, mode="bilinear", align_corners=False, antialias=True
+        )
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        for part in images.split(1024)
+    ]
+    return torch.cat(parts) if parts else images.new_zeros(0, images.shape[1], *size)
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws images for given aspect values; the same ids and seed give the same images."""

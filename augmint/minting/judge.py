@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.runs import tensors_digest
-from augmint.core.types import Shape, to_float
+from augmint.core.types import Shape, resampled, to_float
 from augmint.minting.review import ByError, Review
 from augmint.networks.base import ClassifierArchitecture, MapperArchitecture
 
@@ -103,7 +103,7 @@ class StoredJudge:
         parts = []
         for start in range(0, len(images), _CHUNK):
             part = torch.from_numpy(np.ascontiguousarray(images[start : start + _CHUNK]))
-            parts.append(function(to_float(_resampled(part, self.shape[1:]))).numpy())
+            parts.append(function(to_float(resampled(part, self.shape[1:]))).numpy())
         return np.concatenate(parts)
 
 
@@ -122,12 +122,3 @@ class _Measuring:
             claimed = torch.from_numpy(np.ascontiguousarray(values[rows]))
             parts.append(self.aspect.error(said, claimed).numpy())
         return np.concatenate(parts)
-
-
-def _resampled(images: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(images.shape[2:]) == size:
-        return images
-    levels = torch.nn.functional.interpolate(
-        images.float(), size, mode="bilinear", align_corners=False, antialias=True
-    )
-    return levels.round_().clamp_(0, 255)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augmint.core.config import to_plain
+from augmint.core.registry import split_spec
 from augmint.studies.arms import ARMS, BALANCED, BASELINE, POSITIVE_CONTROL, TREATMENT
 from augmint.studies.equivalence import real_equivalent
 from augmint.studies.statistics import Interval, holm, minimum_detectable_effect, paired_t
@@ -426,10 +427,10 @@ def generator_row(config: StudyConfig, values: StudyValues) -> dict[str, Any]:
     """Return what was trained, in words and numbers."""
     gan, first = config.generator, values.generators[0]
     names = {
-        axis: spec if isinstance(spec, str) else str(spec.get("name"))
+        axis: split_spec(spec, axis)[0] if spec else "no critic"
         for axis, spec in (
             ("generator", gan.generator),
-            ("critic", "no critic" if gan.critic is None else gan.critic),
+            ("critic", gan.critic),
             ("objective", gan.objective),
             ("conditioning", gan.conditioning),
         )

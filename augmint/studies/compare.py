@@ -12,7 +12,6 @@ is shared by them. Running again does only what is missing; more generators and 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -36,7 +35,7 @@ from augmint.studies.critics import classifier_refusal
 from augmint.studies.measured import ASPECT, Measures
 from augmint.studies.reading import claimed, judging_aspect, read_aspects, reader_role
 from augmint.studies.report.comparison import render_comparison
-from augmint.studies.report.render import to_json
+from augmint.studies.report.render import to_json, write_page
 from augmint.studies.rows import SplitConfig, draw, judge_rows, seed_of
 from augmint.studies.runner import run_stages
 from augmint.studies.stages import Stage, load
@@ -168,7 +167,8 @@ def compare(
             "config_yaml": write_yaml(config),
         }
         report = to_json({"augmint": report["machine"]["augmint"], **report})
-        _write(out, report, pictures_of(plan, results))
+        pictures = pictures_of(plan, results)
+        write_page(out, "compare", render_comparison(report, pictures), report, pictures)
     return report
 
 
@@ -206,7 +206,6 @@ def resolve(
             f"pass images={100 * largest} (--images {100 * largest})",
         )
     budgeted = {n: replace(g, steps=-(-images // g.batch)) for n, g in generators.items()}
-    pair = parse_size(options.size)
     return ComparisonConfig(
         data=data,
         generators=budgeted,
@@ -214,7 +213,7 @@ def resolve(
         baseline=baseline,
         seeds=options.seeds,
         seed=options.seed,
-        size=None if pair is None else (pair[0], pair[1]),
+        size=parse_size(options.size),
         channels=options.channels,
         per_class=options.per_class,
         measures=options.measures,
@@ -465,14 +464,6 @@ def _announced(config: ComparisonConfig, plan: Plan, missing: int) -> str:
         f"{config.data}: {', '.join(config.generators)}; {shown} real images shown to each, "
         f"{config.seeds} seed{'' if config.seeds == 1 else 's'}; {missing} of {len(plan.stages)} stages to do"
     )
-
-
-def _write(out: Path, report: dict[str, Any], pictures: Mapping[str, bytes]) -> None:
-    for name, content in pictures.items():
-        write_atomic(out / "pictures" / f"{name}.png", content)
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(out / "compare.html", render_comparison(report, pictures))
-    write_atomic(out / "compare.json", text + "\n")
 
 
 __all__ = ["CompareOptions", "ComparisonConfig", "Measures", "Plan", "compare", "resolve"]

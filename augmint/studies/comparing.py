@@ -50,11 +50,10 @@ from augmint.studies.reading import (
     claimed,
     labelled,
     network_of,
-    opened,
     readable,
     reader_role,
 )
-from augmint.studies.rows import Rows, judge_rows
+from augmint.studies.rows import Rows, judge_rows, opened
 from augmint.studies.showing import drawn, rows_of_classes, shown_of
 from augmint.studies.stages import read_result
 from augmint.studies.steps import Inputs, Value, training_images

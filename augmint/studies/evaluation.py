@@ -6,7 +6,6 @@ DIR/evaluate.json   the same numbers
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -21,7 +20,7 @@ import numpy as np
 from augmint.core.errors import DataError, nearest
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
-from augmint.core.runs import provenance, write_atomic
+from augmint.core.runs import provenance
 from augmint.core.storage import storage
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds
@@ -34,7 +33,7 @@ from augmint.studies.gallery import by_class, neighbours
 from augmint.studies.graph import PAIRS
 from augmint.studies.judging import Judge, cross_fitted
 from augmint.studies.materials import real_source
-from augmint.studies.report.render import render_evaluation, to_json
+from augmint.studies.report.render import render_evaluation, to_json, write_page
 from augmint.studies.rows import HELD_OUT
 from augmint.studies.steps import copying_row
 from augmint.studies.study import parse_size
@@ -89,8 +88,7 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
         DataError, UsageError: before anything is trained.
     """
     started = time.monotonic()
-    pair = parse_size(options.size)
-    size = None if pair is None else (pair[0], pair[1])
+    size = parse_size(options.size)
     if out is not None:
         with storage(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -113,11 +111,7 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
     }
     report = to_json({"augmint": report["machine"]["augmint"], **report})
     if out is not None:
-        text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomic(out / "evaluate.json", text + "\n")
-        write_atomic(out / "evaluate.html", render_evaluation(report, pictures))
-        for name, content in pictures.items():
-            write_atomic(out / "pictures" / f"{name}.png", content)
+        write_page(out, "evaluate", render_evaluation(report, pictures), report, pictures)
     return report
 
 

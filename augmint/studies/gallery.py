@@ -12,7 +12,7 @@ import numpy as np
 
 from augmint.core.config import build
 from augmint.core.errors import UsageError
-from augmint.core.pictures import grid, png_bytes
+from augmint.core.pictures import grid, png_bytes, scale_of
 from augmint.core.runs import write_atomic
 from augmint.metrics.copying import false_flag_rule, nearest
 from augmint.metrics.memorisation import nearest_rows
@@ -180,8 +180,3 @@ def neighbours(minted: ByteArray, train: ByteArray, count: int = ACROSS) -> byte
     both = np.concatenate([images, train[found]])
     captions = ["minted"] * count + [f"{d:.2f}" for d in apart]
     return png_bytes(grid(both, count, scale=2 * scale_of(images.shape[-1]), captions=captions))
-
-
-def scale_of(side: int) -> int:
-    """Return the whole factor that shows an image at about 48 px."""
-    return max(1, round(48 / side))

@@ -6,7 +6,6 @@ DIR/check.json   the same, complete
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from augmint.core.errors import AugmintError, UsageError, single_line
-from augmint.core.pictures import grid, png_bytes
-from augmint.core.runs import provenance, write_atomic
+from augmint.core.pictures import grid, png_bytes, scale_of
+from augmint.core.runs import provenance
 from augmint.data.check import CheckReport, blocking, check
 from augmint.data.ingest import ingest
-from augmint.studies.gallery import scale_of
-from augmint.studies.report.render import render_check, to_json
+from augmint.studies.report.render import render_check, write_page
 from augmint.studies.study import parse_size
 
 if TYPE_CHECKING:
@@ -63,8 +61,7 @@ def inspect(
     Raises:
         AugmintError: if the data cannot be read, or `out` cannot be written.
     """
-    sides = parse_size(size)
-    pair = None if sides is None else (sides[0], sides[1])
+    pair = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="augmint-") as scratch:
         table = ingest(data, Path(scratch), format=format, size=pair, workers=os.cpu_count() or 1)
         found = check(table)
@@ -213,11 +210,7 @@ def _write(
     }
     report["augmint"] = report["machine"]["augmint"]
     try:
-        text = json.dumps(to_json(report), indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomic(out / "check.json", text + "\n")
-        write_atomic(out / "check.html", render_check(report, pictures))
-        for name, content in pictures.items():
-            write_atomic(out / "pictures" / f"{name}.png", content)
+        write_page(out, "check", render_check(report, pictures), report, pictures)
     except OSError as error:
         raise UsageError(
             "a check writes to a folder of its own",

@@ -20,7 +20,8 @@ from augmint.augmentation.base import check_fits
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
 from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError
 from augmint.core.machine import resolve_device, single_thread
-from augmint.core.registry import AUGMENTERS, CONDITIONING
+from augmint.core.progress import span
+from augmint.core.registry import AUGMENTERS, CONDITIONING, split_spec
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, check, left_out
 from augmint.data.ingest import ingest
@@ -30,7 +31,7 @@ from augmint.studies.gap import gap_rows
 from augmint.studies.graph import Graph, Plan
 from augmint.studies.report.render import write_report
 from augmint.studies.rows import Rows, draw, labelled_per_class
-from augmint.studies.runner import run_stages, span
+from augmint.studies.runner import run_stages
 from augmint.studies.stages import Stage, StageResult, in_order, load
 from augmint.studies.steps import training_images
 from augmint.studies.study import (
@@ -547,8 +548,7 @@ def network_name(config: StudyConfig) -> str:
     if config.task.model is not None:
         path, _, name = config.task.model.rpartition(":")
         return f"{Path(path).name}:{name}"
-    network = config.task.network
-    return network if isinstance(network, str) else str(network.get("name"))
+    return split_spec(config.task.network, "architecture")[0]
 
 
 def _log_look(

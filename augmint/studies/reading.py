@@ -22,7 +22,7 @@ from augmint.data.table import Table
 from augmint.metrics.aspects import AnnotationTruth, annotation_truth
 from augmint.studies.materials import real_source
 from augmint.studies.measured import ASPECT, Measures
-from augmint.studies.rows import Rows, judge_rows
+from augmint.studies.rows import judge_rows, opened
 from augmint.studies.showing import drawn, rows_of_classes
 from augmint.studies.steps import Inputs, Value
 from augmint.tasks.base import RealRows, Source, Task, TaskConfig, task_for, task_of
@@ -88,11 +88,6 @@ def labelled(table: Table, aspect: str, rows: IntArray) -> IntArray:
     known = table.schema[aspect]
     task = task_of(TaskConfig(kind=_kind(known)))
     return rows[task.scorable(known, np.asarray(table.values[aspect][rows]))]
-
-
-def opened(inputs: Inputs) -> tuple[Table, Rows]:
-    """Return the table and the rows that a stage was given."""
-    return Table.open(inputs["table"]), Rows.load(inputs["split"] / "rows.npz")
 
 
 @dataclass(frozen=True)

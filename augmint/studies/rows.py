@@ -5,6 +5,7 @@ The test rows are fixed for the whole study; everything else is drawn again for 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,13 @@ from augmint.core.errors import DataError, UsageError
 from augmint.core.streams import derive, permutation
 from augmint.data.check import grouping
 from augmint.data.splits import long_tailed, per_class, stratified
+from augmint.data.table import Table
 from augmint.studies.arms import ScoredOn
 from augmint.studies.gap import Gap
 from augmint.tasks.base import TaskConfig, task_of
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray
-    from augmint.data.table import Table
 
 PILOT = 1_000_000
 """Repetitions from here on are pilots: they choose and estimate, and never decide."""
@@ -70,6 +71,11 @@ class Rows:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as archive:
             return cls(**{f.name: archive[f.name] for f in fields(cls)})
+
+
+def opened(inputs: Mapping[str, Path]) -> tuple[Table, Rows]:
+    """Return the table and the rows that a stage was given among its inputs."""
+    return Table.open(inputs["table"]), Rows.load(inputs["split"] / "rows.npz")
 
 
 def judge_rows(rows: Rows) -> IntArray:

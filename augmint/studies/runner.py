@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from augmint.core.errors import InterruptedRunError, UsageError, nearest
+from augmint.core.progress import span
 from augmint.studies.backends import BACKENDS
 from augmint.studies.pact import GRACE
 from augmint.studies.stages import Job, Stage, StageResult, in_order, job, load
@@ -247,17 +248,3 @@ class _Stopper:
         self._timer = threading.Timer(GRACE, os.kill, (os.getpid(), signal.SIGTERM))
         self._timer.daemon = True
         self._timer.start()
-
-
-def span(seconds: float) -> str:
-    """Return a duration as people say it.
-
-    Example:
-        >>> span(0.04), span(42), span(600), span(9000)
-        ('0.0 s', '42 s', '10 min', '2.5 h')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

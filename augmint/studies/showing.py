@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from augmint.core.pictures import as_rgb, grid, png_bytes
-from augmint.studies.gallery import scale_of
+from augmint.core.pictures import as_rgb, grid, png_bytes, scale_of
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Aspect

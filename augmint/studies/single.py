@@ -15,7 +15,7 @@ import numpy as np
 from augmint.core.config import build, read_yaml, to_plain, with_overrides, write_yaml
 from augmint.core.errors import UsageError, visible
 from augmint.core.machine import resolve_device
-from augmint.core.pictures import grid, png_bytes
+from augmint.core.pictures import grid, png_bytes, scale_of
 from augmint.core.runs import lock_folder, read_json, sweep, write_atomic
 from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
@@ -25,7 +25,7 @@ from augmint.data.table import LABEL
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import class_names, lines_of, summary_of
 from augmint.minting.writer import SUMMARY, write_parts
-from augmint.studies.gallery import anew, by_class, scale_of, stored
+from augmint.studies.gallery import anew, by_class, stored
 from augmint.studies.materials import real_source
 from augmint.studies.minted_as import write_as
 from augmint.studies.steps import (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augmint.core.config import to_plain
-from augmint.core.pictures import png_bytes
+from augmint.core.pictures import png_bytes, scale_of
 from augmint.core.pictures import rows as rows_of_pictures
 from augmint.core.registry import Spec
 from augmint.core.runs import save_tensors, write_atomic
@@ -46,7 +46,14 @@ from augmint.studies.materials import (
     strata_of,
     subset,
 )
-from augmint.studies.rows import Rows, SplitConfig, class_counts, draw, labelled_per_class
+from augmint.studies.rows import (
+    Rows,
+    SplitConfig,
+    class_counts,
+    draw,
+    labelled_per_class,
+    opened,
+)
 from augmint.studies.stages import read_result
 from augmint.studies.tuning import CheckpointRule, Combination
 from augmint.tasks.base import RealRows, Source, TaskConfig, task_of
@@ -117,7 +124,7 @@ class PolicyConfig:
 
 def policy(config: PolicyConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Score a policy: each fold of the labelled images is predicted by a network blind to it."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     scores = []
     for i, (fit, held) in enumerate(
         folds(table.strata(), rows.train, config.folds, config.training.seed)
@@ -221,7 +228,7 @@ class GeneratorConfig:
 
 def generator(config: GeneratorConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Train the conditional generator on the training images and keep it as a bundle."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     data = training_images(table, rows.train)
     shown = training_images(table, evened_rows(table.strata(), rows.train)) if config.even else data
     training = GanTraining(
@@ -280,7 +287,7 @@ def progress_picture(work: Path) -> bytes:
     paths = sorted(work.glob("sample-*.npy"))
     groups = [np.load(path, allow_pickle=False) for path in paths]
     captions = [f"step {int(path.stem.partition('-')[2])}" for path in paths]
-    scale = max(1, round(48 / groups[0].shape[-1]))
+    scale = scale_of(groups[0].shape[-1])
     return png_bytes(rows_of_pictures(groups, captions, scale))
 
 
@@ -310,7 +317,7 @@ class MintConfig:
 
 def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Mint, curate by a judge trained on the training images, and look for copies."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     found = tuned(inputs)
     curation = replace(config.curation, threshold=found.get("threshold", config.curation.threshold))
     training = _chosen(config.training, inputs)
@@ -442,7 +449,7 @@ class DiagnosisConfig:
 
 def diagnosis(config: DiagnosisConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
     """Measure minted against real images with networks that did not curate."""
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     config = replace(config, training=_chosen(config.training, inputs))
     minted = load_minted(inputs["mint"] / "curated")
     truth, found = _cross_fitted(config, table, rows, minted)
@@ -510,12 +517,8 @@ def _audited(config: DiagnosisConfig, table: Table, rows: Rows, minted: Minted) 
     }
 
 
-def _opened(inputs: Inputs) -> tuple[Table, Rows]:
-    return Table.open(inputs["table"]), Rows.load(inputs["split"] / "rows.npz")
-
-
 def _store(inputs: Inputs, seed: int) -> Store:
-    table, rows = _opened(inputs)
+    table, rows = opened(inputs)
     return Store(table, rows, inputs.get("mint"), seed)
 
 

@@ -410,19 +410,19 @@ def as_overrides(settings: Sequence[str] | Mapping[str, Any]) -> list[str]:
     return [f"{k}={json.dumps(to_plain(v))}" for k, v in settings.items()]
 
 
-def parse_size(text: str | None) -> list[int] | None:
-    """Return `[height, width]` of "48" or "32x48".
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of "48" or "32x48".
 
     Example:
         >>> parse_size("32x48"), parse_size("8")
-        ([32, 48], [8, 8])
+        ((32, 48), (8, 8))
     """
     if text is None:
         return None
     sides = str(text).lower().split("x")
     if not all(re.fullmatch("0*[1-9][0-9]{0,5}", s) for s in sides) or len(sides) > 2:
         raise UsageError("a size is N or HxW in pixels", text, "pass size='48' (--size 48)")
-    return [int(sides[0]), int(sides[-1])]
+    return int(sides[0]), int(sides[-1])
 
 
 def _absolute(place: str | None) -> str | None:

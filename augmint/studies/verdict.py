@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from augmint.core.errors import UsageError
+from augmint.studies.arms import Role
 from augmint.studies.statistics import Interval, holm, seeds_to_settle
 
 Verdict = Literal["helps", "hurts", "no practical difference", "inconclusive"]
-Role = Literal["arm", "negative control", "positive control"]
 
 SMALLEST_DELTA = 0.005
 """Half a point: the least effect that a study calls interesting by default."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from augmint.aspects.base import Schema
 from augmint.core.config import build, to_plain
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ARCHITECTURES, Spec
+from augmint.core.runs import tensors_digest
 from augmint.core.streams import scope
-from augmint.core.types import to_float
+from augmint.core.types import resampled, to_float
 from augmint.networks.base import ClassifierArchitecture, MapperArchitecture
 from augmint.tasks.base import TaskConfig
 from augmint.tasks.user_model import load_user_network
@@ -121,13 +121,7 @@ class TrainedTask:
     @property
     def digest(self) -> str:
         """SHA-256 (64 hex digits) of the weights, by name."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.network.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            # a copy, for 1x1 convolutions in channels_last count as contiguous with odd strides
-            plain = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return tensors_digest(self.network.state_dict())
 
     def save(self, path: Path) -> str:
         """Write weights and description to one safetensors file; return its SHA-256."""
@@ -253,27 +247,6 @@ def memory_format(config: TaskConfig) -> torch.memory_format:
     """Return the layout that the network declares; a user's network keeps the plain one."""
     declared = config.model is None and ARCHITECTURES.create(config.network).channels_last
     return torch.channels_last if declared else torch.contiguous_format
-
-
-def resampled(images: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """Return uint8 images at another size: antialiased bilinear, rounded to nearest.
-
-    Args:
-        images: uint8 `(N, C, H, W)`.
-        size: height and width, or None for no change.
-    """
-    if size is None or tuple(images.shape[-2:]) == tuple(size):
-        return images
-    parts = [
-        functional.interpolate(
-            part.float(), size, mode="bilinear", align_corners=False, antialias=True
-        )
-        .round_()
-        .clamp_(0, 255)
-        .to(torch.uint8)
-        for part in images.split(1024)
-    ]
-    return torch.cat(parts) if parts else images.new_zeros(0, images.shape[1], *size)
 
 
 def at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from report_examples import fake_pictures, fake_report, noise
 
-from augmint.studies.report.formats import decimals, seconds_text, visible
+from augmint.studies.report.formats import decimals, span, visible
 from augmint.studies.report.render import (
     SECTIONS,
     render,
@@ -256,7 +256,7 @@ def test_number_forms() -> None:
     assert decimals(1234567, None) == "1\u202f234\u202f567"
     assert decimals(-0.0001, 2) == "−1.00e−04"
     assert decimals(0.0, 2) == "0.00"
-    assert seconds_text(59.6) == "60 s" or seconds_text(59.6) == "1 min 0 s"
+    assert span(59.6) == "60 s" or span(59.6) == "1 min 0 s"
     assert visible({"a\x00": ["b\u202ec", 1]}) == {"a\ufffd": ["b\ufffdc", 1]}
 
 

@@ -13,7 +13,7 @@ import stage_functions as functions
 
 from augmint.core.errors import DataCheckError, InterruptedRunError, UsageError
 from augmint.studies import stages
-from augmint.studies.runner import StageFailedError, run_stages, span
+from augmint.studies.runner import StageFailedError, run_stages
 from augmint.studies.stages import Stage
 
 SCRIPT = """
@@ -229,10 +229,12 @@ def test_progress_is_quiet_when_asked(
 
 
 def test_spans_read_as_people_say_them() -> None:
+    from augmint.core.progress import span
+
     assert [span(s) for s in (0.0, 9.94, 59, 120, 7200)] == [
         "0.0 s",
         "9.9 s",
         "59 s",
-        "2 min",
-        "2.0 h",
+        "2 min 0 s",
+        "2 h 0 min",
     ]

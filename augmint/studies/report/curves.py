@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from augmint.studies.report.plots import ACCENT, BASE, INK, MUTED, RULE, SETTINGS, canvas, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _MUTED, _RULE, _ACCENT, _BASE = "#1d2933", "#5b6975", "#d5dce2", "#0f6b8f", "#8a98a5"
-_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.8)), (0, (6, 2, 1.2, 2)), (0, (9, 3)))
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "augmint",
-    "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _RULE,
-    "xtick.color": _MUTED,
-    "ytick.color": _INK,
+_COLOURS = {
+    INK: "#1d2933",
+    MUTED: "#5b6975",
+    RULE: "#d5dce2",
+    ACCENT: "#0f6b8f",
+    BASE: "#8a98a5",
 }
+"""What the placeholders of `plots` become where no page gives them a colour."""
+
+_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.8)), (0, (6, 2, 1.2, 2)), (0, (9, 3)))
 
 
 def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str) -> str:
@@ -37,7 +34,7 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
     import matplotlib
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure, axes = _canvas(8.4, 4.2)
         for i, (name, values) in enumerate(lines.items()):
             steps = [window * (j + 1) for j in range(len(values))]
@@ -45,7 +42,7 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
             axes.plot(
                 steps,
                 values,
-                color=_ACCENT if told else (_BASE, _INK)[i // len(_STYLES) % 2],
+                color=ACCENT if told else (BASE, INK)[i // len(_STYLES) % 2],
                 linestyle="-" if told else _STYLES[i % len(_STYLES)],
                 linewidth=2.4 if told else 1.3,
                 label=name,
@@ -54,7 +51,7 @@ def training_svg(lines: Mapping[str, Sequence[float]], window: int, accent: str)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.grid(axis="y", color=_RULE, linewidth=0.6)
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_xlabel("step")
         axes.set_ylabel("training loss, mean over seeds")
         axes.legend(frameon=False, ncols=4, fontsize=8.5, loc="lower left")
@@ -74,12 +71,12 @@ def intervals_svg(
     """
     import matplotlib
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure, axes = _canvas(8.4, 0.9 + 0.36 * len(rows), left=1.5)
-        axes.axvspan(-100 * delta, 100 * delta, color=_RULE, alpha=0.5, zorder=0)
-        axes.axvline(0.0, color=_INK, linewidth=1.0, zorder=1)
+        axes.axvspan(-100 * delta, 100 * delta, color=RULE, alpha=0.5, zorder=0)
+        axes.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
         for at, row in enumerate(rows):
-            colour = _ACCENT if row["against"] == primary else _BASE
+            colour = ACCENT if row["against"] == primary else BASE
             axes.hlines([at], [100 * row["low"]], [100 * row["high"]], color=colour, linewidth=2.2)
             axes.scatter([100 * row["mean"]], [at], s=36, color=colour, zorder=3)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -97,10 +94,10 @@ def trade_svg(curves: Mapping[str, Mapping[str, tuple[float, float]]], error: st
     """
     import matplotlib
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure, axes = _canvas(8.4, 4.2)
         for i, (method, points) in enumerate(curves.items()):
-            colour, order = (_BASE, 2) if i else (_ACCENT, 3)
+            colour, order = (BASE, 2) if i else (ACCENT, 3)
             in_order = sorted(points.values())
             axes.plot(
                 [e for e, _ in in_order],
@@ -116,7 +113,7 @@ def trade_svg(curves: Mapping[str, Mapping[str, tuple[float, float]]], error: st
                     weight, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8.5
                 )
         axes.margins(0.06, 0.12)
-        axes.grid(axis="y", color=_RULE, linewidth=0.6)
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_xlabel(error)
         axes.set_ylabel("MSE between images of one request")
         axes.legend(frameon=False, fontsize=8.5, loc="best")
@@ -124,27 +121,15 @@ def trade_svg(curves: Mapping[str, Mapping[str, tuple[float, float]]], error: st
 
 
 def _canvas(width: float, height: float, left: float = 0.85) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="#ffffff")
-    bottom, edge = 0.55, 0.15
-    axes = figure.add_axes(
-        (
-            left / width,
-            bottom / height,
-            (width - left - edge) / width,
-            (height - bottom - edge) / height,
-        )
-    )
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(length=0, which="both")
-    axes.set_axisbelow(True)
+    figure, axes = canvas(width, height, left, bottom=0.55)
+    figure.set_facecolor("#ffffff")
+    axes.grid(visible=False)
+    axes.tick_params(which="minor", length=0)
     return figure, axes
 
 
 def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = drawn(figure, transparent=False)
+    for placeholder, colour in _COLOURS.items():
+        text = text.replace(placeholder, colour)
+    return text

@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 
 from markupsafe import Markup
 
+from augmint.core.progress import span
+
 MISSING = "–"
 """What stands where a value is missing."""
 
@@ -119,26 +121,9 @@ def p_value(value: Any) -> str:
     return _data(value, "< 0.001" if value < 0.001 else f"{value:.3f}")
 
 
-def seconds_text(value: float) -> str:
-    """Write a duration in seconds in the two units that fit.
-
-    Example:
-        >>> seconds_text(4.26), seconds_text(185.0), seconds_text(7260.0)
-        ('4.3 s', '3 min 5 s', '2 h 1 min')
-    """
-    if value < 10:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def duration(value: Any) -> str:
     """Write a duration given in seconds."""
-    return _data(value, seconds_text(value)) if is_number(value) else MISSING
+    return _data(value, span(value)) if is_number(value) else MISSING
 
 
 def bar(value: Any) -> str:

@@ -43,7 +43,7 @@ _VARIABLES = {
 WIDE, NARROW = 8.4, 3.9
 """Widths of the two versions, in inches; text has the same size in both."""
 
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "augmint",
     "text.parse_math": False,
@@ -77,19 +77,8 @@ def both(name: str, draw: Draw, report: Report, label: str) -> Markup | None:
 
 def to_svg(figure: Figure, prefix: str, label: str) -> str:
     """Return a figure as inline SVG: no namespaces, metadata or comments; colours as variables."""
-    import matplotlib
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):  # names of the user's are no formulas
-        text.set_parse_math(False)
-    buffer = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a glyph that the measuring font lacks: browsers have it
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    drawn = buffer.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawn, flags=re.DOTALL)
-    head, rest = drawn.split(">", 1)
+    plain = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawn(figure), flags=re.DOTALL)
+    head, rest = plain.split(">", 1)
     box = re.search(r'viewBox="([^"]*)"', head)
     view = box.group(1) if box else "0 0 600 300"
     rest = rest.replace("xlink:href=", "href=")
@@ -103,6 +92,21 @@ def to_svg(figure: Figure, prefix: str, label: str) -> str:
     return opening + re.sub(r"\n\s*", "\n", rest).strip()
 
 
+def drawn(figure: Figure, transparent: bool = True) -> str:
+    """Return a figure as SVG, from `<svg` on, with the placeholders of its colours."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):  # names of the user's are no formulas
+        text.set_parse_math(False)
+    buffer = io.StringIO()
+    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that the measuring font lacks: browsers have it
+        figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    found = buffer.getvalue()
+    return found[found.index("<svg") :]
+
+
 def _font(match: re.Match[str]) -> str:
     weight = "; font-weight: 600" if re.search(r"bold|[67]00", match.group(1)) else ""
     return f"font-size: {match.group(2)}px{weight}"
@@ -113,7 +117,7 @@ def canvas(width: float, height: float, left: float, bottom: float = 0.44) -> tu
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height))
         right, top = 0.16, 0.1
         axes = figure.add_axes(

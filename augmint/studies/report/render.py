@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -230,7 +229,7 @@ def render_recipe(
 
 def write_report(folder: Path, report: Report, pictures: Pictures) -> Path:
     """Write `report.html` and `report.json`, with the same numbers, and return the page's path."""
-    return _write(Path(folder), render(report, pictures), report)
+    return write_page(Path(folder), "report", render(report, pictures), report)
 
 
 def to_json(value: Any) -> Any:
@@ -254,14 +253,28 @@ def to_json(value: Any) -> Any:
     return value if isinstance(value, bool | int) or value is None else str(value)
 
 
-def _write(folder: Path, page: str, report: Report) -> Path:
-    from augmint.core.runs import write_atomic
+def write_page(
+    folder: Path, name: str, page: str, report: Report, pictures: Pictures | None = None
+) -> Path:
+    """Write a page beside its numbers: `NAME.html`, `NAME.json` and `pictures/`.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(to_json(report), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(folder / "report.json", text + "\n")
-    write_atomic(folder / "report.html", page)
-    return folder / "report.html"
+    Args:
+        folder: made if missing.
+        name: of both files.
+        page: HTML.
+        report: what the page shows, as `to_json` takes it.
+        pictures: PNG bytes by name; None leaves the folder's own.
+
+    Returns:
+        The page's path.
+    """
+    from augmint.core.runs import write_atomic, write_json
+
+    for picture, content in (pictures or {}).items():
+        write_atomic(folder / "pictures" / f"{picture}.png", content)
+    write_json(folder / f"{name}.json", to_json(report))
+    write_atomic(folder / f"{name}.html", page)
+    return folder / f"{name}.html"
 
 
 @functools.cache
