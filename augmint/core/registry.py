@@ -115,6 +115,11 @@ class Registry(Generic[T]):
         name, fields = split_spec(spec, self.axis)
         return build(self.get(name), fields, where=f"{self.axis} {name}")
 
+    def name_of(self, member: object) -> str:
+        """Return the name under which a member's class is registered; that of the class if it is not."""
+        known = (name for name, cls in self._members.items() if cls is type(member))
+        return next(known, type(member).__name__)
+
     def describe(self, spec: Spec) -> dict[str, Any]:
         """Return the complete mapping of `spec`: its name and every field with its value."""
         name, _ = split_spec(spec, self.axis)

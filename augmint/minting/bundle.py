@@ -290,7 +290,7 @@ class Bundle:
         classes = class_names(self.schema, self.curation.aspect)
         for name in quotas:
             if name not in classes:
-                raise UsageError("a quota names a class", name, nearest(name, classes))
+                raise UsageError("a quota names a class", name, nearest(str(name), classes))
         if not curate:
             return {classes.index(name): n for name, n in quotas.items()}, None, None
         if self.judge is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from augmint.core.config import to_plain
-from augmint.core.errors import DataError, UsageError
+from augmint.core.errors import LISTED, DataError, UsageError
 from augmint.core.progress import Progress
 from augmint.minting.review import ByClass, Review
 
@@ -74,17 +74,29 @@ class CurationConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise UsageError("threshold is a probability", self.threshold, "set it from 0 to 1")
+            raise UsageError(
+                "curation.threshold is a probability, 0 to 1",
+                self.threshold,
+                "set curation.threshold=0.5 (--set curation.threshold=0.5)",
+            )
         if not 0 <= self.duplicate_distance <= 1:
             raise UsageError(
-                "duplicate_distance is a share of the range",
+                "curation.duplicate_distance is a share of the range, 0 to 1",
                 self.duplicate_distance,
-                "set it from 0 to 1",
+                "set curation.duplicate_distance=0.01 (--set curation.duplicate_distance=0.01)",
             )
         if not 0 < self.quantile <= 1:
-            raise UsageError("quantile is above 0, at most 1", self.quantile, "set it to 0.9")
+            raise UsageError(
+                "curation.quantile is above 0 and at most 1",
+                self.quantile,
+                "set curation.quantile=0.9 (--set curation.quantile=0.9)",
+            )
         if not self.max_draws >= 1:
-            raise UsageError("max_draws is at least 1", self.max_draws, "set it to 20")
+            raise UsageError(
+                "curation.max_draws is at least 1",
+                self.max_draws,
+                "set curation.max_draws=20 (--set curation.max_draws=20)",
+            )
 
 
 @dataclass(frozen=True)
@@ -430,7 +442,7 @@ def class_names(schema: Schema, name: str) -> tuple[str, ...]:
         raise UsageError(
             "images are minted by class",
             f"{name}, a {schema[name].kind}",
-            "set aspect to a category",
+            "set curation.aspect to a category (--set curation.aspect=label)",
         )
     return cast("Category", schema[name]).classes
 
@@ -438,9 +450,17 @@ def class_names(schema: Schema, name: str) -> tuple[str, ...]:
 def _checked(quotas: Mapping[int, int], names: Sequence[str]) -> dict[int, int]:
     for index, quota in quotas.items():
         if not 0 <= index < len(names):
-            raise UsageError(f"a class index is 0 to {len(names) - 1}", index, "correct the quotas")
+            raise UsageError(
+                f"a quota is for a class, 0 to {len(names) - 1}",
+                index,
+                f"ask for one of {', '.join(names[:LISTED])} by its index",
+            )
         if quota < 0:
-            raise UsageError("a quota is not negative", quota, f"correct that of {names[index]}")
+            raise UsageError(
+                "a quota is not negative",
+                quota,
+                f"ask for 0 or more of {names[index]} (--quota {names[index]}=50)",
+            )
     return {int(c): int(n) for c, n in quotas.items() if n}
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from augmint.aspects.base import Schema
-from augmint.core.errors import UsageError
+from augmint.core.errors import LISTED, DataError, UsageError
 from augmint.core.streams import stream
 from augmint.core.types import AspectValues, to_uint8
 from augmint.minting.truncation import Of, PulledStyles, check_truncation
@@ -104,11 +104,13 @@ class GanSampler:
         asked for; if `mixed`, two that agree in every category, and a place between them.
 
         Raises:
-            UsageError: if an aspect is missing and the bank does not hold it, or if no row of
-                the bank agrees with a category.
+            UsageError: for a class that there is not, if an aspect is missing and the bank does not
+                hold it, or if no row of the bank agrees with a category.
+            DataError: for another value out of range.
         """
         schema = self.context.schema
         complete = {name: torch.as_tensor(v) for name, v in aspects.items()}
+        _check_asked(schema, complete)
         open_names = [a.name for a in schema if a.name not in complete]
         if not open_names:
             return complete
@@ -174,7 +176,9 @@ class GanSampler:
             seed: any integer.
 
         Raises:
-            UsageError: if an aspect has another number of rows than `ids`, or cannot be completed.
+            UsageError: if an aspect has another number of rows than `ids`, names a class that there
+                is not, or cannot be completed.
+            DataError: for another value out of range.
         """
         ids = np.asarray(ids, np.int64)
         values = self.complete(aspects, ids, seed)
@@ -209,3 +213,18 @@ class GanSampler:
                 made = self.generator(z) if condition is None else self.generator(z, condition)
             images[start : start + taken] = to_uint8(made[:taken].float()).cpu().numpy()
         return images
+
+
+def _check_asked(schema: Schema, asked: AspectValues) -> None:
+    for name, values in asked.items():
+        if name not in schema:
+            continue
+        try:
+            schema[name].check(values.cpu().numpy())
+        except DataError as error:
+            classes = getattr(schema[name], "classes", None)
+            if classes is None:
+                raise
+            shown = ", ".join(f"{i} {c}" for i, c in enumerate(classes[:LISTED]))
+            more = f" and {len(classes) - LISTED} more" if len(classes) > LISTED else ""
+            raise UsageError(error.rule, error.value, f"known: {shown}{more}") from None

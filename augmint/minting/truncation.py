@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from augmint.core.errors import IncompatibleError, UsageError
+from augmint.core.registry import CONDITIONING
 
 if TYPE_CHECKING:
     from augmint.conditioning.base import Conditioning, ConditioningContext
@@ -57,7 +58,7 @@ def check_truncation(
     if not conditioning.noise_width(context):
         raise IncompatibleError(
             "truncation bounds the entries of a latent that are N(0, I) noise",
-            f"the conditioning {type(conditioning).__name__.lower()}, whose latent has none: its "
+            f"the conditioning {CONDITIONING.name_of(conditioning)}, whose latent has none: its "
             "entries are uniform, and in a partitioned one their signs say the class",
             "mint without (drop --truncation)",
         )

@@ -267,3 +267,8 @@ def test_a_training_becomes_a_bundle_that_mints_without_its_data(tmp_path: Path)
     one = bundle.mint({"bee": 3}, 5, curate=False, progress=False)
     two = opened.mint({"bee": 3}, 5, curate=False, progress=False)
     assert np.array_equal(one.images, two.images)
+
+
+def test_a_quota_by_another_thing_than_a_name_is_refused(saved: Path) -> None:
+    with pytest.raises(UsageError, match=r"a quota names a class; got 99: known: ant"):
+        Bundle.open(saved).mint({99: 1}, 1, progress=False)  # type: ignore[dict-item]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,15 @@ def test_an_image_that_claims_nothing_does_not_pass_as_perfect(name: str) -> Non
     images = np.zeros((len(values), 1, 4, 4), np.uint8)
     reasons, _ = ByError(Blind(), aspect, 0.1)(images, {name: values})
     assert reasons.tolist() == ["", "unsure"][: len(values)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("threshold", 2), ("duplicate_distance", -1), ("quantile", 0), ("max_draws", 0.5)],
+)
+def test_a_remedy_is_a_setting_that_works(field: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"curation.{field} is") as caught:
+        CurationConfig(**{field: value})
+    spelt = re.search(rf"--set curation\.{field}=([\d.]+)\)", caught.value.remedy)
+    assert spelt is not None
+    CurationConfig(**{field: float(spelt.group(1))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from augmint.aspects.base import Schema
 from augmint.aspects.category import Category
 from augmint.aspects.vector import Vector
 from augmint.conditioning.base import ConditioningContext
-from augmint.core.errors import UsageError
+from augmint.core.errors import DataError, UsageError
 from augmint.core.types import Sampler
 from augmint.minting.sampler import GanSampler, PairingSampler
 
@@ -128,3 +129,20 @@ def test_options_out_of_range(generator: Any, one_hot: Any, context: Any, chunk:
 def test_rows_must_agree(generator: Any, one_hot: Any, context: Any) -> None:
     with pytest.raises(UsageError, match="one value"):
         GanSampler(generator, one_hot, context).sample({"label": LABELS[:3]}, IDS, 1)
+
+
+@pytest.mark.parametrize("label", [-1, 99])
+def test_a_class_that_there_is_not_is_refused_in_one_line(
+    generator: Any, one_hot: Any, context: Any, label: int
+) -> None:
+    with pytest.raises(UsageError, match=f"got {label} in row 0: known: 0 ant, 1") as caught:
+        GanSampler(generator, one_hot, context).sample({"label": np.array([label])}, IDS[:1], 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_values_out_of_range_are_refused(generator: Any, one_hot: Any, context: Any) -> None:
+    wide = Schema((*context.schema, Vector("age", ("years",), (0.0,), (9.0,))))
+    told = replace(context, schema=wide)
+    asked = {"label": LABELS[:1], "age": np.array([[99.0]], np.float32)}
+    with pytest.raises(DataError, match="age"):
+        GanSampler(generator, one_hot, told).sample(asked, IDS[:1], 1)

@@ -212,5 +212,10 @@ def test_a_conditioning_of_ones_own_has_noise_unless_it_says_otherwise() -> None
             return stream.uniform(context.latent_dim)
 
     assert Conditioning().noise_width(CONTEXT) == 6
-    with pytest.raises(IncompatibleError, match="flat"):
+    with pytest.raises(IncompatibleError, match="Flat"):
         GanSampler(torch.nn.Identity(), Flat(), CONTEXT, truncation=1.0)
+
+
+def test_a_refused_conditioning_is_named_as_it_is_registered() -> None:
+    with pytest.raises(IncompatibleError, match="the conditioning none, whose"):
+        sampler({"name": "none", "latent": "uniform"}, 1.0)
