@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ from augmint.metrics.base import Protocol
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.studies.assemble import side_by_side
+from augmint.studies.claims import claims_row, halves, plan_of, shared_annotations
 from augmint.studies.gallery import by_class, neighbours
 from augmint.studies.graph import PAIRS
-from augmint.studies.judging import Judge, cross_fitted
+from augmint.studies.judging import Judge, cross_fitted, distances
 from augmint.studies.materials import real_source
 from augmint.studies.report.render import render_evaluation, to_json, write_page
 from augmint.studies.rows import HELD_OUT
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 FEWEST = 4
 """Images a class that judges on halves need at least."""
+
+SPLIT = "real, cross-fitted halves"
+"""What real images distances are taken to, as protocols state it."""
 
 FALSE_FLAGS = 0.005
 """Share of honest images that the copy check may flag; a lower one misses weaker copies."""
@@ -77,10 +82,12 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
     Two judges learn from one half of the real training images each and report on the other half;
     their answers and features give label truth and distances. The copy check is calibrated on real
     images apart: the data set's own test or validation part, or else each half against the other.
+    Annotations that both sets hold are read by networks cross-fitted likewise (`claims`); without
+    classes distances are taken in the features of those that read the first annotation.
 
     Args:
         real: as the data of `prove`; images marked as minted are refused.
-        minted: a folder that `mint` wrote, or any data set with the same classes.
+        minted: a folder that `mint` wrote, or any data set with the same classes or annotations.
         out: where `evaluate.html` and `evaluate.json` go; None writes nothing.
         options: see there.
 
@@ -97,7 +104,7 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
             ingest(data, Path(scratch) / name, size=size, workers=os.cpu_count() or 1)
             for name, data in (("real", real), ("minted", minted))
         ]
-        compared = _Pair(*tables)
+        compared = _Pair.of(*tables)
         found, pictures = _compared(compared, options)
     report = {
         **_headline(compared, found, Path(minted).name or minted),
@@ -117,7 +124,7 @@ def evaluate(real: str, minted: str, out: Path | None, options: EvaluateOptions)
 
 def lines(report: Mapping[str, Any]) -> list[str]:
     """Return an evaluation as lines for a terminal."""
-    truth, data = report["label_truth"][0], report["data"]
+    data = report["data"]
     told = [
         report["headline"],
         *(
@@ -125,9 +132,13 @@ def lines(report: Mapping[str, Any]) -> list[str]:
             for kind in ("real", "minted")
             for line in lines_of(data[kind], data[f"{kind}_recognised"])
         ),
-        f"label truth   {truth['value']:.1%} carry their label "
-        f"(the judges are right on {truth['judge_accuracy']:.1%} of real images)",
     ]
+    for truth in report["label_truth"]:
+        told.append(
+            f"label truth   {truth['value']:.1%} carry their label "
+            f"(the judges are right on {truth['judge_accuracy']:.1%} of real images)"
+        )
+    told += [f"{row['aspect']:<13} {_words(row)}" for row in report["annotations"]]
     for row in report["distribution"]:
         value = "refused: " + row["refused"] if row["refused"] else f"{row['value']:.4g}"
         floor = "" if row["refused"] else f"  floor {row['floor']:.4g}"
@@ -144,12 +155,38 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     return [*told, *(f"warning       {w}" for w in report["warnings"])]
 
 
+def _words(row: Mapping[str, Any]) -> str:
+    """Return what was found of one annotation, in words."""
+    if not row["n"]:
+        return str(row["protocol"])
+    return (
+        f"error {row['error']:.3g} against what {row['n']} minted images claim, {row['own']:.3g} on "
+        f"real images ({row['unit']})"
+    )
+
+
 @dataclass(frozen=True)
 class _Pair:
-    """Real and minted images that can be compared."""
+    """Real and minted images that can be compared.
+
+    Args:
+        real, minted: the images.
+        annotations: names of those that both hold.
+    """
 
     real: Table
     minted: Table
+    annotations: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, real: Table, minted: Table) -> _Pair:
+        """Return two tables with what both hold."""
+        return cls(real, minted, tuple(shared_annotations(real, minted)))
+
+    @property
+    def classes(self) -> bool:
+        """Whether both sets have classes."""
+        return LABEL in self.real.schema and LABEL in self.minted.schema
 
     def __post_init__(self) -> None:
         if self.real.shape != self.minted.shape:
@@ -169,13 +206,17 @@ class _Pair:
                 f"{inside} of the real images are marked as minted",
                 "give the real data set first, the minted one second",
             )
-        for name, table in (("real", self.real), ("minted", self.minted)):
-            if LABEL not in table.schema:
-                raise DataError(
-                    "an evaluation judges by classes",
-                    f"none in the {name} images",
-                    "measure annotations by a study (augmint prove --task NAME)",
-                )
+        if self.classes:
+            self._check_classes()
+        elif not self.annotations:
+            held = (", ".join(a.name for a in t.schema) or "nothing" for t in self.tables)
+            raise DataError(
+                "an evaluation judges by classes or annotations that both sets hold",
+                " and ".join(held),
+                "give minted images with annotations of the real ones (augmint check tells them)",
+            )
+
+    def _check_classes(self) -> None:
         known = self.real.classes()
         for name in self.minted.classes():
             if name not in known:
@@ -191,6 +232,11 @@ class _Pair:
             )
 
     @property
+    def tables(self) -> tuple[Table, Table]:
+        """Both, the real one first."""
+        return self.real, self.minted
+
+    @property
     def rows(self) -> IntArray:
         """The real rows that judges may learn from."""
         parts = self.real.parts
@@ -199,10 +245,17 @@ class _Pair:
 
     @property
     def labels(self) -> IntArray:
-        """The minted images' labels, as indices of the real classes."""
+        """The minted images' labels, as indices of the real classes; 0 without classes."""
+        if not self.classes:
+            return np.zeros(len(self.minted), np.int64)
         known = self.real.classes()
         indices = np.array([known.index(n) for n in self.minted.classes()], np.int64)
         return np.asarray(indices[self.minted.labels()], np.int64)
+
+    @property
+    def strata(self) -> IntArray:
+        """The real images' labels; 0 without classes."""
+        return self.real.strata() if self.classes else np.zeros(len(self.real), np.int64)
 
     def apart(self) -> list[tuple[IntArray, IntArray, str]]:
         """(searched rows, rows to calibrate with, what the latter are) of each copy check."""
@@ -211,8 +264,8 @@ class _Pair:
             if "train" in self.real.parts and len(held):
                 chosen = held[np.linspace(0, len(held) - 1, min(HELD_OUT, len(held))).astype(int)]
                 return [(self.rows, np.unique(chosen), f"the real set's {part} part")]
-        halves = folds(self.real.labels(), self.rows, 2, 0)
-        return [(fit, held, "the other half of the real images") for fit, held in halves]
+        parts = folds(self.strata, self.rows, 2, 0)
+        return [(fit, held, "the other half of the real images") for fit, held in parts]
 
     def described(self, real: str, minted: str) -> dict[str, Any]:
         """Return what was compared."""
@@ -224,7 +277,7 @@ class _Pair:
             "minted_recognised": recognised(self.minted),
             "minted_images": len(self.minted),
             "shape": list(self.real.shape),
-            "classes": list(self.real.classes()),
+            "classes": list(self.real.classes()) if self.classes else [],
             "real_digest": self.real.digest,
             "minted_digest": self.minted.digest,
         }
@@ -232,10 +285,15 @@ class _Pair:
     def warnings(self) -> list[str]:
         """Return what a reader should know before he compares numbers."""
         told = []
-        present = {self.minted.classes()[i] for i in np.unique(self.minted.labels())}
-        missing = [name for name in self.real.classes() if name not in present]
-        if missing:
-            told.append(f"no minted image of {', '.join(missing[:5])}: distances count that too")
+        if self.classes:
+            present = {self.minted.classes()[i] for i in np.unique(self.minted.labels())}
+            missing = [name for name in self.real.classes() if name not in present]
+            if missing:
+                told.append(
+                    f"no minted image of {', '.join(missing[:5])}: distances count that too"
+                )
+        elif LABEL in self.real.schema or LABEL in self.minted.schema:
+            told.append("classes are not compared: one of the sets has none")
         if len(self.minted.origins.get("minted", ())) < len(self.minted):
             told.append("not every minted image is marked as minted (origin in metadata.jsonl)")
         bad = len(self.real.quarantined) + len(self.minted.quarantined)
@@ -249,8 +307,24 @@ def _compared(pair: _Pair, options: EvaluateOptions) -> tuple[dict[str, Any], di
     real, labels = pair.real, pair.labels
     images = np.ascontiguousarray(pair.minted.images)
     checks = pair.apart()
-    with _parts(3 + len(checks)) as done:
-        truth, distribution = _judged(pair, images, options, done)
+    plans = {
+        name: plan_of(real, pair.rows, name, options.steps, options.seed)
+        for name in pair.annotations
+    }
+    device = str(resolve_device(options.device))
+    total = 1 + 2 * (pair.classes + len(plans)) + len(checks)
+    with _parts(total) as done:
+        truth: list[dict[str, Any]] = []
+        if pair.classes:
+            of_classes, distribution = _judged(pair, images, options, done)
+            truth = [of_classes]
+        annotations = []
+        for name, plan in plans.items():
+            read = halves(replace(plan, device=device), real, pair.rows, partial(next, done))
+            annotations.append(claims_row(read, pair.minted))
+            if not pair.classes and name == pair.annotations[0]:
+                blind = (Judge(half.reading.trained, half.held, half.held) for half in read)
+                distribution = distances(blind, images, SPLIT, options.seed)
         copies = []
         for fit, held, source in checks:
             train, other = (np.ascontiguousarray(real.images[r]) for r in (fit, held))
@@ -263,7 +337,7 @@ def _compared(pair: _Pair, options: EvaluateOptions) -> tuple[dict[str, Any], di
         diversity = {
             name: pairwise_diversity(
                 np.asarray(of),
-                real.labels()[pair.rows] if given is None else given,
+                pair.strata[pair.rows] if given is None else given,
                 PAIRS,
                 options.seed,
             )
@@ -272,7 +346,8 @@ def _compared(pair: _Pair, options: EvaluateOptions) -> tuple[dict[str, Any], di
         pictures = _pictures(pair, images, copies)
         next(done)
     found = {
-        "label_truth": [truth],
+        "label_truth": truth,
+        "annotations": annotations,
         "distribution": distribution,
         "diversity": side_by_side(diversity, PAIRS),
         "copying": pooled(copies),
@@ -297,8 +372,7 @@ def _judged(
             yield Judge(network, rest, rest)
             next(done)
 
-    split = "real, cross-fitted halves"
-    truth, distribution = cross_fitted(judges(), images, {LABEL: pair.labels}, split, options.seed)
+    truth, distribution = cross_fitted(judges(), images, {LABEL: pair.labels}, SPLIT, options.seed)
     return {"judge": "cross-fitted on halves of the real images", **truth}, distribution
 
 
@@ -335,9 +409,12 @@ def pooled(checks: Sequence[CopyingReport]) -> dict[str, Any]:
 def _pictures(pair: _Pair, images: ByteArray, copies: Sequence[CopyingReport]) -> dict[str, bytes]:
     real, every = pair.real, np.arange(len(images))
     known = np.ascontiguousarray(real.images[pair.rows])
+    name = next((n for n in pair.annotations if real.schema[n].spatial), None)
+    shown = None if name is None else real.schema[name]
+    of_real, of_minted = (None if name is None else t.values[name] for t in pair.tables)
     pictures = {
-        "real": by_class(real.images, real.labels(), pair.rows),
-        "minted": by_class(images, pair.labels, every),
+        "real": by_class(real.images, pair.strata, pair.rows, shown, of_real),
+        "minted": by_class(images, pair.labels, every, shown, of_minted),
         "pairs": neighbours(images, known),
     }
     flagged = list(dict.fromkeys(i for c in copies for i in c.flagged))
@@ -348,28 +425,43 @@ def _pictures(pair: _Pair, images: ByteArray, copies: Sequence[CopyingReport]) -
 
 def _headline(pair: _Pair, found: Mapping[str, Any], title: str) -> dict[str, Any]:
     """Return the summary: a title, a sentence, and the numbers to look at first."""
-    truth, copying = found["label_truth"][0], found["copying"]
+    copying = found["copying"]
     by_name = {r["metric"]: r for r in found["distribution"] if r["value"] is not None}
-    value, accuracy = (f"{100.0 * truth[k]:.1f} %" for k in ("value", "judge_accuracy"))
-    facts = {"Label truth": value, "Judges on real images": accuracy}
+    facts, said = _told(found)
     for name, shown in (("kid", "KID (floor)"), ("coverage", "Coverage (floor)")):
         if name in by_name:
             facts[shown] = f"{by_name[name]['value']:.3g} ({by_name[name]['floor']:.3g})"
     facts["Flagged as copies"] = (
         f"{copying['flagged']} of {copying['minted']}" if copying["assessed"] else "not assessed"
     )
-    sentence = (
-        f"Judges trained on real images recognise {value} of the minted images as what they claim "
-        f"to be; of real images they recognise {accuracy}."
-    )
     if "kid" in by_name:
-        sentence += (
-            f" In their features the kernel distance (KID) to real images is "
+        said.append(
+            f"In their features the kernel distance (KID) to real images is "
             f"{by_name['kid']['value']:.3g}, where one half of the real images is "
             f"{by_name['kid']['floor']:.3g} from the other."
         )
     headline = f"{len(pair.minted)} minted images beside {len(pair.rows)} real ones"
-    return {"title": title, "headline": headline, "sentence": sentence, "facts": facts}
+    return {"title": title, "headline": headline, "sentence": " ".join(said), "facts": facts}
+
+
+def _told(found: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Return facts and sentences on whether minted images are what they claim to be."""
+    facts, said = {}, []
+    for truth in found["label_truth"]:
+        value, accuracy = (f"{100.0 * truth[k]:.1f} %" for k in ("value", "judge_accuracy"))
+        facts |= {"Label truth": value, "Judges on real images": accuracy}
+        said.append(
+            f"Judges trained on real images recognise {value} of the minted images as what they "
+            f"claim to be; of real images they recognise {accuracy}."
+        )
+    for row in (r for r in found["annotations"] if r["n"]):
+        error, own = (f"{row[k]:.3g}" for k in ("error", "own"))
+        facts[f"Error of {row['aspect']} (on real images)"] = f"{error} ({own})"
+        said.append(
+            f"Networks trained on real images find an error of {error} ({row['unit']}) in the "
+            f"{row['aspect']} that minted images claim, and of {own} on real images."
+        )
+    return facts, said
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,17 @@ def cross_fitted(
         "judge_accuracy": float(np.mean(own)),
         "n": len(rows),
     }
-    return truth, [row for group in zip(*per_judge, strict=True) for row in _flat(group)]
+    return truth, _averaged(per_judge)
+
+
+def distances(judges: Iterable[Judge], images: ByteArray, split: str, seed: int) -> list[Value]:
+    """Return distances averaged over judges, as `cross_fitted` does; what images claim is not read."""
+    found = [_distances(j.network, j.compared, images, split, seed) for j in judges]
+    return _averaged(found)
+
+
+def _averaged(per_judge: Sequence[Sequence[Measurement]]) -> list[Value]:
+    return [row for group in zip(*per_judge, strict=True) for row in _flat(group)]
 
 
 def _distances(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from augmint.aspects.base import Schema
 from augmint.cli import main
 from augmint.core.errors import DataError
+from augmint.core.registry import FORMATS
 from augmint.core.runs import read_json
+from augmint.data.ingest import ingest
 from augmint.metrics.copying import assess
 from augmint.studies.evaluation import EvaluateOptions, evaluate, lines, pooled
 
@@ -117,11 +121,59 @@ def test_what_cannot_be_compared_is_refused(
         evaluate(str(few), str(few), None, OPTIONS)
 
 
-def test_sets_without_classes_are_refused_with_what_measures_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"prove --task"):
-        evaluate("toy-eyes", "toy-eyes", tmp_path, OPTIONS)
+def test_sets_that_share_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="classes or annotations that both sets hold"):
+        evaluate("digits", "{name: toy-eyes, images: 40}", tmp_path, replace(OPTIONS, size="8"))
     compared = ["compare", "vac-mnist", "acgan-mnist", "--data", "toy-eyes", "--debug"]
     assert main([*compared, "--out", str(tmp_path / "c")]) == 2
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, float], Path]:
+    """Writes faces whose points lie `off` pixels beside their places, and which lack a class."""
+    root = tmp_path_factory.mktemp("faces")
+
+    def made(name: str, seed: int, off: float) -> Path:
+        source = f"{{name: toy-faces, images: 240, seed: {seed}}}"
+        table = ingest(source, root / "tables", size=(24, 24))
+        points = np.array(table.values["landmarks"])
+        points[..., 0] += off
+        schema = Schema((table.schema["landmarks"],))
+        parts = {"all": np.arange(len(table))}
+        told = replace(table, schema=schema, values={"landmarks": points}, parts=parts)
+        FORMATS.create("manifest").write(told, root / name)
+        return root / name
+
+    return made
+
+
+def test_annotations_are_read_by_networks_blind_to_what_they_read(
+    faces: Callable[[str, int, float], Path], tmp_path: Path
+) -> None:
+    """True points are as far off as those of real images, moved ones by how far they were moved."""
+    real, true = faces("real", 1, 0.0), faces("true", 2, 0.0)
+    options = replace(OPTIONS, steps=150)
+    report = evaluate(str(real), str(true), tmp_path, options)
+    (row,) = report["annotations"]
+    assert (row["aspect"], row["n"], row["real"]) == ("landmarks", 240, 240)
+    assert row["ratio"] == pytest.approx(1.0, abs=0.3)
+    assert report["label_truth"] == []
+    assert {r["metric"] for r in report["distribution"]} >= {"kid", "coverage"}
+    page = (tmp_path / "evaluate.html").read_text()
+    assert "Error on real images" in page
+    assert "carry their label" not in page
+    assert any(line.startswith("landmarks") for line in lines(report))
+    moved = evaluate(str(real), str(faces("moved", 2, 4.0)), None, options)
+    (wrong,) = moved["annotations"]
+    assert wrong["own"] == pytest.approx(row["own"])
+    assert wrong["error"] > 1.5 * row["error"]
+
+
+def test_classes_and_annotations_stand_beside_each_other() -> None:
+    few = "{name: toy-faces, images: 60}"
+    report = evaluate(few, few, None, replace(OPTIONS, steps=3, size="16"))
+    assert len(report["label_truth"]) == 1
+    assert {r["aspect"] for r in report["annotations"]} == {"landmarks", "mask", "pose"}
 
 
 def test_the_command_prints_json(

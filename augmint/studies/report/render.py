@@ -323,6 +323,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("pictures", "Real and minted", ("@real", "@minted", "@progress")),
     ("pairs", "Nearest training images", ("@pairs",)),
     ("labels", "Label truth", ("label_truth",)),
+    ("annotations", "Annotations", ("annotations",)),
     ("distribution", "Distribution and diversity", ("distribution", "diversity")),
     ("copying", "Copying", ("copying", "@flagged", "@planted")),
     ("curation", "Curation", ("curation",)),
