@@ -446,7 +446,8 @@ def _headline(pair: _Pair, found: Mapping[str, Any], title: str) -> dict[str, An
 
 def _told(found: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Return facts and sentences on whether minted images are what they claim to be."""
-    facts, said = {}, []
+    facts: dict[str, str] = {}
+    said: list[str] = []
     for truth in found["label_truth"]:
         value, accuracy = (f"{100.0 * truth[k]:.1f} %" for k in ("value", "judge_accuracy"))
         facts |= {"Label truth": value, "Judges on real images": accuracy}

@@ -485,7 +485,8 @@ def _secondary(report: Report) -> list[str]:
 
 def _parts(report: Report) -> list[Part]:
     """Return a table for each first word of dotted scores: `mae.yaw`, `nine.iris.mcc`."""
-    units, found = _as_mapping(report.get("units")), {}
+    units = _as_mapping(report.get("units"))
+    found: dict[str, Part] = {}
     for key in _secondary(report):
         head, dot, rest = key.partition(".")
         row, _, column = rest.rpartition(".")
