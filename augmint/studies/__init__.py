@@ -23,7 +23,8 @@ report      the HTML page (the only place for matplotlib and jinja)
 
 Commands:
 pipeline    `prove`, from checks to report
-single      `train` and `mint`;  evaluation: `evaluate`, with annotations by claims;  inspection: `check`;  doctor: `doctor`
+single      `train` and `mint`, which minted_as writes in other formats
+evaluation  `evaluate`, with annotations by claims;  inspection: `check`;  doctor: `doctor`
 compare     several generators, same data and budget. Its stages: comparing, critics, probing, and
             reading (annotations); its measures: measured; its report: compared, showing
 merging     `merge`: networks of the user's

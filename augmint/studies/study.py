@@ -351,6 +351,10 @@ def _of_task(name: str | None, from_file: Mapping[str, Any], gap: bool) -> dict[
     found = name or (task.get("kind") if isinstance(task, Mapping) else None)
     if found is None:
         return {}
+    if not isinstance(found, str):
+        raise UsageError(
+            "task.kind is a task's name", found, f"set one of {', '.join(TASKS.names())}"
+        )
     known = [n for n in TASKS.names() if n.startswith(found)]
     if found not in known and len(known) != 1:
         raise UsageError("a task is a registered one", found, nearest(found, TASKS.names()))
