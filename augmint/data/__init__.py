@@ -6,7 +6,7 @@ The way in is `ingest.ingest(source, cache)`: a built-in name, a folder or a zip
 - `archives`: the files of a folder or of a zip, read in place, hostile archives refused;
 - `formats/`: the layouts that are recognised (axis `formats`), read and written;
 - `decoding`: from encoded files to uint8 pixels, by stated rules;
-- `values`: annotations beside the images, fitted to their size;
+- `values`: annotations, loaded beside their image, checked and scaled with it;
 - `batch`: what a table hands to networks.
 
 Once there is a table: `splits` (stratified, grouped, per class, long-tailed, folds), `check`
