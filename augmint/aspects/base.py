@@ -138,6 +138,11 @@ class Aspect(ABC):
     def show(self, value: Any) -> str:
         """Return one stored value as text for people ("seven")."""
 
+    @property
+    def unfitted(self) -> bool:
+        """Whether `fitted` has something to learn that it has not learnt yet."""
+        return False
+
     def fitted(self, values: np.ndarray[Any, Any]) -> Aspect:
         """Return the aspect with what it must learn from training values (a vector's scale)."""
         return self

@@ -134,6 +134,10 @@ class Vector(Aspect):
                 "correct the value or the bounds",
             )
 
+    @property
+    def unfitted(self) -> bool:
+        return self.low is None and self.deviation is None
+
     def fitted(self, values: np.ndarray[Any, Any]) -> Vector:
         if self.low is not None or not len(values):
             return self

@@ -217,7 +217,7 @@ def train_aspect_map(
             "give as many rows of both",
         )
     aspect.check(values)
-    aspect = aspect.fitted(values)
+    aspect = aspect.fitted(values) if aspect.unfitted else aspect
     if config.output != "linear" and not (aspect.bounded or aspect.one_hot):
         raise IncompatibleError(
             f"the output {config.output} has bounds",

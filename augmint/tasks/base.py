@@ -519,8 +519,7 @@ def fitted_schema(schema: Schema, aspect: Aspect, sources: Sequence[Source]) -> 
 
     from augmint.aspects.base import Schema
 
-    # only what has a deviation learns one; a study that fitted it before all arms has the say
-    if getattr(aspect, "deviation", ()) is not None:
+    if not aspect.unfitted:  # a study that fitted it before all arms has the say
         return schema
     chosen = [s for s in sources if s.origin == "real"] or list(sources)
     values = np.concatenate([np.asarray(s.values[aspect.name]) for s in chosen])

@@ -383,7 +383,9 @@ class _Others:
                 return InterruptedRunError(
                     "all processes of a run must live",
                     f"process {rank} of {size} killed by {name}",
-                    again if folder is not None else "no folder was given: start again",
+                    again
+                    if folder is not None
+                    else "run the same command again: it was given no folder, so it starts anew",
                 )
         return AugmintError("all processes of a run must answer", str(error), again)
 

@@ -220,6 +220,12 @@ def test_a_task_is_named_by_its_beginning_or_by_a_setting() -> None:
         resolve("toy-faces", ProveOptions(task="landmark-s"))
 
 
+def test_a_task_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("task: {kind: [segmentation]}\n")
+    with pytest.raises(UsageError, match=r"got \['segmentation'\]: known: classification"):
+        resolve("toy-eyes", ProveOptions(config=str(tmp_path / "study.yaml")))
+
+
 def test_a_generator_that_does_not_carry_the_aspect_is_refused(tmp_path: Path) -> None:
     settings = {**TINY, "task.kind": "regression", "generator.conditioning": "vac"}
     with pytest.raises(IncompatibleError, match="must carry pose"):
