@@ -260,6 +260,18 @@ def fake_report(hostile: str = "") -> dict[str, Any]:
                 "seeds": [],
             },
         ],
+        "annotations": [
+            {
+                "aspect": "points",
+                "unit": "NME",
+                "error": 0.081,
+                "median": 0.07,
+                "own": 0.062,
+                "ratio": 1.31,
+                "n": 400,
+                "protocol": "networks trained on halves of the real images",
+            }
+        ],
         "label_truth": [
             {
                 "judge": "cross-fitted on the training split" + hostile,

@@ -36,7 +36,7 @@ SHAPE = (1, 16, 16)
 SCHEMA = Schema(
     (
         Category("label", ("a", "b", "c")),
-        Vector("pose", ("yaw", "pitch"), low=(-1.0, -1.0), high=(1.0, 1.0)),
+        Vector("pose", ("yaw", "pitch"), low=(-1.0, -1.0), high=(1.0, 1.0), mirrored=("yaw",)),
         Landmarks("points", ("a", "b"), SHAPE[1:], pairs=()),
         Mask("parts", ("ground", "thing"), void=255),
     )
