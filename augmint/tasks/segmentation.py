@@ -125,6 +125,9 @@ class SegmentationTask(Task):
     role: ClassVar[Role] = "mapper"
     measure: ClassVar[Measure] = MIOU
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"network": "unet"})
+    asks: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"conditioning": {"name": "concatenation", "enters": "maps"}}
+    )
 
     def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         void = getattr(aspect, "void", None)
