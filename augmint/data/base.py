@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,6 +37,9 @@ class Content:
 
 class BuiltIn(ABC):
     """A data set that comes with augmint; members are frozen dataclasses, axis `datasets`."""
+
+    drawn: ClassVar[bool] = False
+    """Draws as many images as its fields `images` and `seed` say, each a new one."""
 
     @abstractmethod
     def build(self, size: tuple[int, int] | None, channels: int | None) -> Content:

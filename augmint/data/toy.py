@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Toy(BuiltIn):
     size: int = 32
     channels: int = 3
     seed: int = 0
+    drawn: ClassVar[bool] = True
 
     def build(self, size: tuple[int, int] | None, channels: int | None) -> Content:
         if self.images < len(EXPRESSIONS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class ToyFaces(BuiltIn):
     channels: int = 3
     seed: int = 0
     yaw: float = 45.0
+    drawn: ClassVar[bool] = True
 
     def build(self, size: Frame | None, channels: int | None) -> Content:
         if self.images < len(faces.EXPRESSIONS):
@@ -111,6 +112,7 @@ class ToyEyes(BuiltIn):
     size: tuple[int, int] = (48, 64)
     channels: int = 1
     seed: int = 0
+    drawn: ClassVar[bool] = True
 
     def build(self, size: Frame | None, channels: int | None) -> Content:
         if self.images < 1:

@@ -96,7 +96,7 @@ def annotated(
 
     name, seed = surroundings.data, surroundings.seed
     drawn = built_in_spec(name)
-    if drawn is not None and hasattr(DATASETS.get(drawn["name"]), "images"):
+    if drawn is not None and DATASETS.get(drawn["name"]).drawn:
         return _drawn(config, drawn, seed, kinds, channels)
     table = ingest(name, surroundings.out / "cache", size=config.size, channels=channels)
     schema = _asked(table.schema, kinds, name)
