@@ -165,6 +165,12 @@ class Aspect(ABC):
 
         return torch.ones(len(values), self.width, dtype=torch.bool, device=values.device)
 
+    def told(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return which rows of stored values say anything, `(N,)` booleans."""
+        import numpy as np
+
+        return np.ones(len(values), dtype=bool)
+
     @property
     def planes(self) -> int:
         """Channels that `to_planes` draws."""

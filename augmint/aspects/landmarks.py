@@ -160,6 +160,11 @@ class Landmarks(Aspect):
     def labelled(self, values: Tensor) -> Tensor:
         return (values[..., 2:] > 0).expand(-1, -1, 2).flatten(1)
 
+    def told(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        return np.asarray((values[..., 2] > 0).any(1))
+
     @property
     def planes(self) -> int:
         return len(self.points)

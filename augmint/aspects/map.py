@@ -108,6 +108,12 @@ class Map(Aspect):
     def decode(self, encoded: Tensor) -> Tensor:
         return (encoded.float() + 1.0) * ((self.high - self.low) / 2.0) + self.low
 
+    def told(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        # row by row: a set's maps may be as large as its images
+        return np.array([bool((~np.isnan(value)).any()) for value in values], dtype=bool)
+
     @property
     def planes(self) -> int:
         return self.channels + 1

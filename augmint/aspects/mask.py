@@ -131,6 +131,14 @@ class Mask(Aspect):
 
         return encoded.argmax(1).to(torch.uint8)
 
+    def told(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        if self.void is None:
+            return np.ones(len(values), dtype=bool)
+        # row by row: a set's masks may be as large as its images
+        return np.array([bool((value != self.void).any()) for value in values], dtype=bool)
+
     def from_planes(self, planes: Tensor) -> Tensor:
         """Return the class of the brightest plane; void, if there is such, where all are dark."""
         found = self.decode(planes)

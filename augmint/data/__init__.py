@@ -14,6 +14,6 @@ Once there is a table: `splits` (stratified, grouped, per class, long-tailed, fo
 
 Built-in data sets are frozen dataclasses on the axis `datasets`: `digits` (scikit-learn's) and
 three that are drawn, every truth known: `toy`, and in `toy_annotated` `toy-faces` (by `faces`) and
-`toy-eyes` (by `eyes`, with `eye_geometry` and `eye_painting`; `raster` has the shapes). To add one: a module here with a
-subclass of `base.BuiltIn`, decorated with `@DATASETS.register("name")`.
+`toy-eyes` (by `eyes`, with `eye_geometry` and `eye_painting`; `raster` has the shapes). To add one:
+a module here with a subclass of `base.BuiltIn`, decorated with `@DATASETS.register("name")`.
 """

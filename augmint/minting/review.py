@@ -97,30 +97,8 @@ class ByError(Review):
         _finite(error, "errors")
         reason = np.full(len(images), "", "U9")
         reason[error > self.limit] = "disagrees"
-        reason[~claims(self.aspect, claimed)] = "unsure"
+        reason[~self.aspect.told(claimed)] = "unsure"
         return reason, {"error": error}
-
-
-def claims(aspect: Aspect, values: np.ndarray) -> np.ndarray:
-    """Return which rows say anything of an aspect, `(N,)` booleans.
-
-    Points that are all unlabelled, a mask of void and a map of NaN say nothing.
-
-    Args:
-        aspect: what is claimed.
-        values: stored, N rows.
-    """
-    import torch
-
-    said = [np.zeros(0, bool)]
-    for start in range(0, len(values), 256):
-        part = torch.from_numpy(np.array(values[start : start + 256]))
-        if aspect.flat:
-            there = aspect.labelled(part)
-        else:
-            there = aspect.encode(part) > 0 if aspect.one_hot else ~part.isnan()
-        said.append(there.flatten(1).any(1).numpy())
-    return np.concatenate(said)
 
 
 def _finite(found: np.ndarray, what: str) -> None:

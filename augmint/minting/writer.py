@@ -18,7 +18,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -86,9 +87,7 @@ def write_parts(
     """
     folder = Path(folder)
     _free(folder)
-    temporary = None
-    try:
-        temporary = part_folder(folder)
+    with building(folder) as temporary:
         writing = _Writing(temporary, schema, provenance)
         with (temporary / MANIFEST).open("wb") as manifest:
             for part in parts:
@@ -103,6 +102,20 @@ def write_parts(
         described = croissant(summary, schema, MANIFEST, size)
         (temporary / CROISSANT).write_bytes(croissant_bytes(described))
         commit_folder(temporary, folder)
+    return folder
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside `folder` to build it in; what is left of it is removed.
+
+    Raises:
+        UsageError, or what `core.storage` says: if nothing can be written there.
+    """
+    temporary = None
+    try:
+        temporary = part_folder(folder)
+        yield temporary
     except OSError as error:
         raise storage_error(error, folder) or UsageError(
             "minted images need a folder that can be written",
@@ -112,7 +125,6 @@ def write_parts(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

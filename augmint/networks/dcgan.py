@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES
 from augmint.core.types import CriticOutput
-from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
+from augmint.networks.base import GeneratorArchitecture
 from augmint.networks.blocks import (
     BatchNorm2d,
     SpectralConv2d,
@@ -23,7 +23,12 @@ from augmint.networks.blocks import (
 )
 from augmint.networks.maps import chain, entries
 from augmint.networks.sizes import check_size, refuse_condition
-from augmint.networks.stochastic import MinibatchDeviation, check_minibatch, compares
+from augmint.networks.stochastic import (
+    ComparingCritic,
+    MinibatchDeviation,
+    check_minibatch,
+    compares,
+)
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages, Latents, Shape
@@ -168,7 +173,7 @@ def _norm_relu(channels: int, normed: bool) -> list[nn.Module]:
 
 @ARCHITECTURES.register("dcgan-critic")
 @dataclass(frozen=True)
-class DcganCritic(CriticArchitecture):
+class DcganCritic(ComparingCritic):
     """DCGAN critic: 4x4 convolutions of stride 2, leaky ReLU 0.2, one dense score.
 
     Halves the image until its smaller side is 4 to 7 (odd sides are rounded down), doubling the
@@ -201,14 +206,6 @@ class DcganCritic(CriticArchitecture):
     def batch_coupled(self) -> bool:  # type: ignore[override]
         compared = self.minibatch_discrimination + self.minibatch_deviation > 0
         return self.normalisation == "batch" or compared
-
-    @property
-    def smallest_batch(self) -> int:  # type: ignore[override]
-        return 2 if self.minibatch_discrimination + self.minibatch_deviation else 1
-
-    @property
-    def compared(self) -> int:  # type: ignore[override]
-        return max(self.minibatch_deviation, 1)
 
     @property
     def spectral(self) -> bool:  # type: ignore[override]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from augmint.core.registry import ARCHITECTURES
 from augmint.core.types import CriticOutput
-from augmint.networks.base import CriticArchitecture, GeneratorArchitecture
+from augmint.networks.base import GeneratorArchitecture
 from augmint.networks.blocks import (
     BatchNorm2d,
     SpectralConv2d,
@@ -29,7 +29,12 @@ from augmint.networks.blocks import (
 )
 from augmint.networks.dcgan import WIDEST_BASE, check_width, doublings, halvings
 from augmint.networks.sizes import check_size, refuse_condition
-from augmint.networks.stochastic import MinibatchDeviation, check_minibatch, compares
+from augmint.networks.stochastic import (
+    ComparingCritic,
+    MinibatchDeviation,
+    check_minibatch,
+    compares,
+)
 
 if TYPE_CHECKING:
     from augmint.core.types import FloatImages, Latents, Shape
@@ -279,7 +284,7 @@ class _Generator(nn.Module):
 
 @ARCHITECTURES.register("resnet-critic")
 @dataclass(frozen=True)
-class ResnetCritic(CriticArchitecture):
+class ResnetCritic(ComparingCritic):
     """Residual blocks, ReLU, sum over positions, a dense score.
 
     With the plan "sngan" blocks halve while the smaller side exceeds 8, at least once, and two at
@@ -315,14 +320,6 @@ class ResnetCritic(CriticArchitecture):
     @property
     def batch_coupled(self) -> bool:  # type: ignore[override]
         return self.minibatch_discrimination + self.minibatch_deviation > 0
-
-    @property
-    def smallest_batch(self) -> int:  # type: ignore[override]
-        return 2 if self.minibatch_discrimination + self.minibatch_deviation else 1
-
-    @property
-    def compared(self) -> int:  # type: ignore[override]
-        return max(self.minibatch_deviation, 1)
 
     @property
     def spectral(self) -> bool:  # type: ignore[override]

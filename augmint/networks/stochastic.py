@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augmint.core.errors import UsageError
+from augmint.networks.base import CriticArchitecture
 
 if TYPE_CHECKING:
     from augmint.core.types import Features, FloatImages
@@ -48,6 +49,21 @@ class MinibatchDiscrimination(nn.Module):
         m = (features @ self.weight).view(-1, self.kernels, self.dimensions)
         distance = (m[:, None] - m[None]).abs().sum(3)
         return torch.cat((features, torch.exp(-distance).sum(1)), 1)
+
+
+class ComparingCritic(CriticArchitecture):
+    """A critic that may compare the samples of a batch, as two of its fields say."""
+
+    minibatch_discrimination: int
+    minibatch_deviation: int
+
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        return 2 if self.minibatch_discrimination + self.minibatch_deviation else 1
+
+    @property
+    def compared(self) -> int:  # type: ignore[override]
+        return max(self.minibatch_deviation, 1)
 
 
 def compares(features: int, kernels: int, dimensions: int) -> nn.Module:

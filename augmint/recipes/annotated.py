@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,8 +16,6 @@ from augmint.training.batches import TrainingImages
 from augmint.training.guard import GuardRules
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from augmint.core.types import IntArray
     from augmint.data.table import Table
     from augmint.recipes.base import Surroundings
@@ -106,33 +104,14 @@ def annotated(
     )
     train, measured = _split(table, whole, MEASURER_SHARE, seed, "recipe.measured")
     text = f"the measurer learnt from {len(measured)} real images that no generator saw"
-    test = test[truthful(schema, table.values, test)]
+    for aspect in schema:
+        test = test[aspect.told(np.asarray(table.values[aspect.name][test]))]
     if not len(test):
         raise DataError(
             "test images carry what is measured", f"{name}, none of whose do", "label some"
         )
     a, b, c = (_images(table.images, table.values, schema, r) for r in (train, test, measured))
     return Annotated(schema, a, b, c, text)
-
-
-def truthful(schema: Schema, values: Mapping[str, Any], rows: IntArray) -> npt.NDArray[np.bool_]:
-    """Return which rows hold some truth about every aspect of a schema, `(N,)` booleans.
-
-    Example:
-        >>> from augmint.aspects.landmarks import Landmarks
-        >>> eye = Schema((Landmarks("eye", ("centre",), (8, 8)),))
-        >>> points = {"eye": np.array([[[3.0, 4.0, 2.0]], [[0.0, 0.0, 0.0]]], np.float32)}
-        >>> truthful(eye, points, np.arange(2)).tolist()
-        [True, False]
-    """
-    from augmint.tasks.base import TaskConfig, task_for, task_of
-
-    found = np.ones(len(rows), dtype=bool)
-    for aspect in schema:
-        if kind := task_for(aspect):
-            task = task_of(TaskConfig(kind=kind))
-            found &= task.scorable(aspect, np.asarray(values[aspect.name][rows]))
-    return found
 
 
 def _drawn(

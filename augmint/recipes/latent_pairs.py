@@ -14,7 +14,7 @@ from augmint.core.streams import derive
 from augmint.latent.aspect_map import AspectMapConfig
 from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
-from augmint.recipes.annotated import annotated, patient, truthful
+from augmint.recipes.annotated import annotated, patient
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.tasks.base import TaskConfig
 from augmint.training.config import GanConfig
@@ -357,9 +357,8 @@ class PairsRecipe(Recipe[PairsConfig]):
         numbers: dict[str, float | None] = {"measurer": float(own.mean())}
         numbers["measurer_median"] = float(np.median(own))
         numbers["told_of_test"] = float(told.errors(test.latents, data.test.values).mean())
-        schema = Schema((data.aspect,))
         for name, part in pairs.items():
-            claims = truthful(schema, {data.aspect.name: part.values}, np.arange(len(part.values)))
+            claims = data.aspect.told(part.values)
             if not claims.any():  # a joint generator may draw no point, or void alone
                 numbers |= {name: None, f"{name}_ratio": None, f"{name}_median": None}
                 continue

@@ -116,7 +116,7 @@ def claims_row(read: Sequence[Half], minted: Table) -> dict[str, Any]:
     aspect, config = first.trained.aspect, first.trained.config
     given = np.asarray(minted.values[aspect.name])
     row = {"aspect": aspect.name, "unit": first.unit}
-    told = np.flatnonzero(first.task.scorable(aspect, given))
+    told = np.flatnonzero(aspect.told(given))
     if not len(told):
         return {**row, "n": 0, "protocol": f"no image claims anything of {aspect.name}"}
     images = np.ascontiguousarray(minted.images[told])

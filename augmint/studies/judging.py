@@ -15,7 +15,7 @@ from augmint.core.registry import METRICS
 from augmint.core.streams import permutation
 from augmint.metrics.base import Measurement, extract, measure_features
 from augmint.metrics.labels import label_truth
-from augmint.tasks.base import RealRows, task_of
+from augmint.tasks.base import RealRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -68,7 +68,7 @@ def told(network: TrainedTask, claimed: npt.NDArray[Any]) -> IntArray:
     Raises:
         DataError: if there is none.
     """
-    there = np.flatnonzero(task_of(network.config).scorable(network.aspect, claimed))
+    there = np.flatnonzero(network.aspect.told(claimed))
     if not len(there):
         raise DataError(
             f"images that are judged claim something of {network.aspect.name}",

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from augmint.core.errors import DataError, UsageError
 from augmint.core.registry import FORMATS, Spec
-from augmint.core.runs import commit_folder, part_folder, read_json
-from augmint.core.storage import storage_error
+from augmint.core.runs import commit_folder, read_json
 from augmint.data.formats.annotation import write_schema
 from augmint.data.ingest import ingest
 from augmint.minting.provenance import XMP_KEYWORD, xmp_packet
-from augmint.minting.writer import SUMMARY, write_parts
+from augmint.minting.writer import SUMMARY, building, write_parts
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
@@ -57,9 +56,7 @@ def write_as(
             f"{folder}, which holds other files",
             "choose another (--out DIR)",
         )
-    temporary = None
-    try:
-        temporary = part_folder(folder)
+    with building(folder) as temporary:
         made = write_parts(parts, temporary / "minted", schema, provenance)
         summary = read_json(made / SUMMARY)
         if not summary["accepted"]:
@@ -75,15 +72,6 @@ def write_as(
             path.write_bytes(_marked(path.read_bytes(), packet))
         shutil.copyfile(made / SUMMARY, temporary / "set" / SUMMARY)
         commit_folder(temporary / "set", folder)
-    except OSError as error:
-        raise storage_error(error, folder) or UsageError(
-            "minted images need a folder that can be written",
-            f"{folder} ({error})",
-            "choose another (--out DIR)",
-        ) from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

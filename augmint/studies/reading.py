@@ -85,9 +85,7 @@ def reader_role(schema: Schema, aspect: str) -> str:
 
 def labelled(table: Table, aspect: str, rows: IntArray) -> IntArray:
     """Return the rows that hold some truth about an annotation."""
-    known = table.schema[aspect]
-    task = task_of(TaskConfig(kind=_kind(known)))
-    return rows[task.scorable(known, np.asarray(table.values[aspect][rows]))]
+    return rows[table.schema[aspect].told(np.asarray(table.values[aspect][rows]))]
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Reading:
             own: the network's errors on them.
         """
         name, given = self.trained.aspect.name, minted.values[self.trained.aspect.name]
-        told = np.flatnonzero(self.task.scorable(self.trained.aspect, given))
+        told = np.flatnonzero(self.trained.aspect.told(given))
         if not len(told):
             return f"no image claims anything of {name}"
         errors = self.task.claim_errors(

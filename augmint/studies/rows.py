@@ -127,10 +127,8 @@ class SplitConfig:
 
 def unlabelled_rows(table: Table, task: TaskConfig) -> tuple[int, ...]:
     """Return the rows of a table that hold no truth about the aspect that a task predicts."""
-    of = task_of(task)
-    aspect = of.aspect(task, table.schema)
-    there = of.scorable(aspect, table.values[aspect.name])
-    return tuple(np.flatnonzero(~there).tolist())
+    aspect = task_of(task).aspect(task, table.schema)
+    return tuple(np.flatnonzero(~aspect.told(table.values[aspect.name])).tolist())
 
 
 def test_rows(table: Table, config: SplitConfig) -> tuple[IntArray, IntArray]:

@@ -28,7 +28,7 @@ from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import CurationConfig, Minted, class_names, mint
-from augmint.minting.review import ByError, Review, claims
+from augmint.minting.review import ByError, Review
 from augmint.studies.arms import ARMS, BASELINE, NULL
 from augmint.studies.checkpoints import bundle_at, checkpoint_of
 from augmint.studies.critics import save_players
@@ -373,7 +373,7 @@ def mint_images(config: MintConfig, inputs: Inputs, folder: Path, work: Path) ->
 def bounded(judge: TrainedTask, real: RealRows, quantile: float) -> ByError:
     """Return a judge that lets pass what errs no more than on a share of labelled real images."""
     aspect, values = judge.aspect, real.values[judge.aspect.name]
-    there = np.flatnonzero(claims(aspect, values))  # of the others no error can be told
+    there = np.flatnonzero(aspect.told(values))  # of the others no error can be told
     errors = judge.errors(real.images[there], values[there])
     return ByError(judge, aspect, float(np.quantile(errors, quantile)))
 

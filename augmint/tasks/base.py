@@ -405,7 +405,7 @@ class Task(ABC):
         """Return the scores that may decide.
 
         Raises:
-            UsageError: unless `real` is `RealRows`, and each row holds some truth (`scorable`).
+            UsageError: unless `real` is `RealRows`, and each row holds some truth (`Aspect.told`).
         """
         return self._scores(trained, real.images, self.truth(trained, real))
 
@@ -419,21 +419,15 @@ class Task(ABC):
             )
         aspect = trained.aspect
         values = stored(aspect, trained.shape, real.values[aspect.name])
-        there = self.scorable(aspect, values)
+        there = aspect.told(values)
         if not there.all():
             raise UsageError(
                 f"every image that is scored has some of {aspect.name} labelled",
                 f"{int((~there).sum())} of {len(there)} without, the first is row "
                 f"{int(there.argmin())}",
-                "leave these rows out (Task.scorable tells them)",
+                "leave these rows out (Aspect.told tells them)",
             )
         return values
-
-    def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return which rows of stored values hold some truth to score against, `(N,)` booleans."""
-        import numpy as np
-
-        return np.ones(len(values), dtype=bool)
 
     def diagnose(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]
@@ -462,7 +456,7 @@ class Task(ABC):
         Args:
             trained: reads the images.
             images: uint8 `(N, C, H, W)`.
-            values: what they claim, stored form; some truth in each row (`scorable`).
+            values: what they claim, stored form; some truth in each row (`Aspect.told`).
             real: stored values of real images, whose spread is the unit where the score has one.
         """
         import numpy as np

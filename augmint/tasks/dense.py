@@ -18,7 +18,6 @@ from augmint.tasks.scores import Scores
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, FloatArray
     from augmint.tasks.trained import TrainedTask
 
@@ -104,10 +103,6 @@ class DenseTask(Task):
     role: ClassVar[Role] = "mapper"
     measure: ClassVar[Measure] = MAP_MAE
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"network": "unet"})
-
-    def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        there = [bool((~np.isnan(value)).any()) for value in values]
-        return np.array(there, dtype=bool)
 
     def _scores(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]

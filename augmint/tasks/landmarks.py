@@ -23,7 +23,6 @@ from augmint.tasks.scores import Scores
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, FloatArray
     from augmint.tasks.trained import TrainedTask
 
@@ -126,9 +125,6 @@ class LandmarkTask(Task):
             "auxiliary_rate": 2e-3,
         }
     )
-
-    def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.asarray((values[..., 2] > 0).any(1))
 
     def _scores(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]

@@ -27,7 +27,6 @@ from augmint.tasks.scores import Scores
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from augmint.aspects.base import Aspect
     from augmint.core.types import ByteArray, FloatArray, IntArray
     from augmint.tasks.trained import TrainedTask
 
@@ -128,12 +127,6 @@ class SegmentationTask(Task):
     asks: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"conditioning": {"name": "concatenation", "enters": "maps"}}
     )
-
-    def scorable(self, aspect: Aspect, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        void = getattr(aspect, "void", None)
-        if void is None:
-            return np.ones(len(values), dtype=bool)
-        return np.array([bool((value != void).any()) for value in values], dtype=bool)
 
     def _scores(
         self, trained: TrainedTask, images: ByteArray, values: npt.NDArray[Any]

@@ -15,7 +15,7 @@ from augmint.aspects.vector import Vector
 from augmint.core.errors import DataError, UsageError
 from augmint.minting.curation import CurationConfig, mint, mint_parts
 from augmint.minting.nearness import Kept, descriptors, distances, nearest_other
-from augmint.minting.review import ByError, claims
+from augmint.minting.review import ByError
 
 
 def test_kept_images_are_what_they_claim_and_counts_add_up(
@@ -237,7 +237,7 @@ SILENT = {
 @pytest.mark.parametrize("name", sorted(SILENT))
 def test_an_image_that_claims_nothing_does_not_pass_as_perfect(name: str) -> None:
     aspect, values = SILENT[name]
-    assert claims(aspect, values).tolist() == [True, False][: len(values)]
+    assert aspect.told(values).tolist() == [True, False][: len(values)]
 
     class Blind:
         """Finds no error anywhere."""

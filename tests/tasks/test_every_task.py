@@ -306,7 +306,7 @@ def test_rows_without_truth_cannot_be_scored(name: str) -> None:
     column[3] = empty
     values = {**world.real(TEST).values, made.aspect.name: column}
     rows = dataclasses.replace(world.real(TEST), values=values)
-    assert task.scorable(made.aspect, column).tolist() == [i != 3 for i in range(80)]
+    assert made.aspect.told(column).tolist() == [i != 3 for i in range(80)]
     with pytest.raises(UsageError, match="the first is row 3"):
         task.score(made, rows)
 
