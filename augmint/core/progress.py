@@ -1,10 +1,20 @@
-"""Long work shows itself: a bar on a terminal, a quiet line now and then elsewhere."""
+"""Long work shows itself: a bar on a terminal, a quiet line now and then elsewhere.
+
+Work in a process that nobody looks at writes how far it is to a file (`noting`), and whoever waits
+for it shows that (`read_note`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 QUIET_SECONDS = 10.0
+NOTE_SECONDS = 2.0
 _SCALES = {"kimg": 1000.0}
 
 
@@ -22,7 +33,8 @@ class Progress:
     """Counts work done, with its rate and the time left.
 
     On a terminal a bar; elsewhere one line about every ten seconds and one at the end, on stderr.
-    Nothing at all where the environment says AUGMINT_QUIET=1.
+    Nothing at all where the environment says AUGMINT_QUIET=1. Within `noting` its share goes to
+    that file alone.
 
     Args:
         total: how much there is to do, in single items (images for the unit "kimg").
@@ -59,8 +71,8 @@ class Progress:
 
     @property
     def silent(self) -> bool:
-        """Whether AUGMINT_QUIET=1 is set."""
-        return os.environ.get("AUGMINT_QUIET") == "1"
+        """Whether AUGMINT_QUIET=1 is set, or shares go to a file."""
+        return os.environ.get("AUGMINT_QUIET") == "1" or _notes() is not None
 
     def __enter__(self) -> Progress:
         self._start = self._last = time.monotonic()
@@ -90,6 +102,7 @@ class Progress:
     def advance(self, n: float = 1, **numbers: float) -> None:
         """Count `n` more items; `numbers` (losses, say) are shown until they are given anew."""
         self.done += n
+        note(self.done, self.total)
         if numbers:
             self._numbers.update(numbers)
         now = time.monotonic()
@@ -125,6 +138,83 @@ class Progress:
 
     def _told(self) -> str:
         return " ".join(f"{k} {v:.3g}" for k, v in self._numbers.items())
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far work is: its share, 0 to 1, and the seconds left at the rate so far."""
+
+    share: float
+    left: float
+
+
+@dataclass
+class _Notes:
+    """Writes to a file how far the loop of the moment is."""
+
+    path: Path
+    done: float = 0.0
+    total: float = 0.0
+    first: float = 0.0
+    start: float = 0.0
+    last: float = 0.0
+
+    def take(self, done: float, total: float) -> None:
+        now = time.monotonic()
+        if total != self.total or done < self.done:  # another loop
+            self.first, self.start, self.last = done, now, now
+        self.done, self.total = done, total
+        if now - self.last >= NOTE_SECONDS and done > self.first:
+            self.last = now
+            left = (now - self.start) * (total - done) / (done - self.first)
+            part = self.path.with_suffix(".part")
+            with contextlib.suppress(OSError):  # a note that is lost costs nothing
+                part.write_text(json.dumps({"share": done / total, "left": left}))
+                part.replace(self.path)
+
+
+_here = threading.local()
+
+
+def _notes() -> _Notes | None:
+    found: _Notes | None = getattr(_here, "notes", None)
+    return found
+
+
+@contextlib.contextmanager
+def noting(path: Path) -> Iterator[None]:
+    """Let loops that run in this thread within the block write to `path` how far they are.
+
+    Bars and lines are left out meanwhile: whoever reads the file shows them.
+
+    Example:
+        >>> with noting(Path("stage.json")):
+        ...     Progress(1, "generator").silent
+        True
+    """
+    before = _notes()
+    _here.notes = _Notes(path)
+    try:
+        yield
+    finally:
+        _here.notes = before
+
+
+def note(done: float, total: float) -> None:
+    """Say that `done` of `total` is done; written every two seconds, within `noting` only."""
+    notes = _notes()
+    if notes is not None:
+        notes.take(done, total)
+
+
+def read_note(path: Path) -> Note | None:
+    """Return what a loop wrote to `path`, or None if it wrote nothing that can be read."""
+    try:
+        found = json.loads(path.read_text())
+        read = Note(float(found["share"]), float(found["left"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return read if 0.0 <= read.share <= 1.0 and 0.0 <= read.left < float("inf") else None
 
 
 def span(seconds: float) -> str:

@@ -12,7 +12,7 @@ judging     label truth and distances by judges that are blind to some real imag
 graph       which stages a study has, and what each builds on
 stages      hash-named, atomically committed results;  foreign, unchanged: what they depend on
 runner      executes them, by workers (this machine) or clusters, a row of backends each;  pact:
-            what a run and a cluster's workers agree upon
+            what a run and a cluster's workers agree upon;  heartbeat: what runs right now
 
 What follows:
 statistics  paired t, power, Holm;  verdict: the decision;  equivalence: worth n images

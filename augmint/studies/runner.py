@@ -15,17 +15,16 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from augmint.core.errors import InterruptedRunError, UsageError, nearest
-from augmint.core.progress import span
+from augmint.core.progress import Note, read_note, span
 from augmint.studies.backends import BACKENDS
+from augmint.studies.heartbeat import RENEWED, REPEATED, Teller, heartbeat, running, time_left
 from augmint.studies.pact import GRACE
 from augmint.studies.stages import Job, Stage, StageResult, in_order, job, load
-from augmint.studies.telling import tell
 from augmint.studies.workers import Outcome, Pool, Wave, end_local, local_pids
 
 _LOST_IN_A_ROW = 3  # pools of workers lost without one stage finished in between
@@ -54,8 +53,8 @@ def run_stages(
         workers: processes, each on one thread; 1 runs in this process.
         backend: "loky" (local processes), "dask", "ray" or "sequential".
         address: of a Dask scheduler or a Ray cluster; None starts a local one.
-        progress: takes a line for each finished stage; standard error when None, unless
-            AUGMINT_QUIET=1.
+        progress: takes a line for each finished stage and, every minute, one of those that run;
+            standard error when None, unless AUGMINT_QUIET=1.
 
     Returns:
         Results by stage name: of `stages`, and of what they build on where that is committed.
@@ -80,19 +79,24 @@ def run_stages(
         )
     root, wanted = Path(root).resolve(), list(stages)
     root.mkdir(parents=True, exist_ok=True)
-    say = progress or partial(tell, error=True)
+    teller = Teller()
+    say = progress or teller.say
     run = _Run(in_order(wanted), root, Pool(workers, address, root, say), say)
     run.plan(wanted)
     if run.pending:
         chosen = BACKENDS[backend]
         if chosen.local and workers == 1:  # one worker is this process
             chosen = BACKENDS["sequential"]
+        show = progress or teller.show
+        every = RENEWED if progress is None and teller.live else REPEATED
         with _Stopper(asks_workers=chosen.local) as stopper:
             try:
-                with chosen.open(run.pool) as start:
+                with heartbeat(run.now, show, every), chosen.open(run.pool) as start:
                     _finish(run, start, stopper)
             except KeyboardInterrupt:
                 stopper.asked = True
+            finally:
+                teller.clear()
             if stopper.asked and run.pending:
                 raise run.interrupted()
     return run.results
@@ -117,6 +121,8 @@ class _Run:
                 self.results[stage.name] = result
                 # a kill between a stage's commit and its cleaning leaves its workplace
                 shutil.rmtree(job(stage, self.root).workplace, ignore_errors=True)
+            else:  # what a killed attempt said of itself holds no more
+                job(stage, self.root).note.unlink(missing_ok=True)
         missing = [s for s in wanted if s.name not in self.results]
         while missing:
             stage = missing.pop()
@@ -143,17 +149,27 @@ class _Run:
         del self.pending[name]
         self.results[name] = result
         done = self.total - len(self.pending)
-        left = f", about {span(self.left())} left" if self.pending else ""
-        self.say(f"[{done}/{self.total}] {name} took {span(result.seconds)}{left}")
+        left = self.left()
+        about = "" if left is None else f", about {span(left)} left"
+        self.say(f"[{done}/{self.total}] {name} took {span(result.seconds)}{about}")
         return True
 
-    def left(self) -> float:
-        """Seconds that the pending stages will take, from the cost and time of those done."""
-        done = [s for s in self.graph if s.name in self.results]
-        seconds = sum(self.results[s.name].seconds for s in done)
-        rate = seconds / max(sum(s.cost for s in done), 1e-9)
-        costs = [s.cost for s in self.pending.values()]
-        return rate * max(sum(costs) / self.pool.workers, max(costs))
+    def notes(self) -> dict[str, Note]:
+        """What the pending stages that run say of themselves."""
+        found = {s.name: read_note(job(s, self.root).note) for s in list(self.pending.values())}
+        return {name: note for name, note in found.items() if note is not None}
+
+    def left(self) -> float | None:
+        """Seconds until the last pending stage ends; None while too little is known."""
+        done = [
+            (s.cost, self.results[s.name].seconds) for s in self.graph if s.name in self.results
+        ]
+        pending = {s.name: s.cost for s in list(self.pending.values())}
+        return time_left(done, pending, self.notes(), self.pool.workers)
+
+    def now(self) -> str:
+        """The line that says what runs, empty where nothing says how far it is."""
+        return running(self.notes(), self.left())
 
     def interrupted(self) -> InterruptedRunError:
         done = self.total - len(self.pending)

@@ -11,7 +11,7 @@ kills and interruptions, for checkpoints, and is removed after the commit.
 On disk, under a study's root:
 
     split-0f3a…/result.json  and the result files      one folder for each committed stage
-    .work/split-0f3a…/       work/  result/  .lock     while a stage is being made
+    .work/split-0f3a…/       work/  result/  .lock  progress.json     while a stage is being made
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from typing import Any
 from augmint.core.config import fingerprint, to_plain
 from augmint.core.errors import DataError, UsageError
 from augmint.core.machine import give_back_memory
+from augmint.core.progress import noting
 from augmint.core.runs import commit_folder, lock_folder, read_json, write_json
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Path], Any]
@@ -264,6 +265,11 @@ class Job:
         """Where it is made; the stage's own checkpoints lie in its `work`."""
         return self.root / ".work" / self.label
 
+    @property
+    def note(self) -> Path:
+        """Where its loops write how far they are."""
+        return self.workplace / "progress.json"
+
 
 def job(stage: Stage, root: Path) -> Job:
     """Return the job that makes a stage; its inputs must be committed before it is executed."""
@@ -318,7 +324,9 @@ def _make(task: Job) -> None:
     folder.mkdir(parents=True)
     work.mkdir(exist_ok=True)
     start = time.perf_counter()
-    value = to_plain(task.function(task.config, {**task.inputs, **task.places}, folder, work))
+    with noting(task.note):
+        value = task.function(task.config, {**task.inputs, **task.places}, folder, work)
+    value = to_plain(value)
     record = {
         "name": task.name,
         "key": task.key,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from augmint.core.errors import single_line, visible
@@ -15,15 +14,15 @@ if TYPE_CHECKING:
     from augmint.data.table import Table
 
 
-def tell(line: str, error: bool = False) -> None:
-    """Print a line, unless the environment says AUGMINT_QUIET=1.
+def quiet() -> bool:
+    """Return whether the environment says AUGMINT_QUIET=1: nothing is printed."""
+    return os.environ.get("AUGMINT_QUIET") == "1"
 
-    Args:
-        line: whose control characters are made visible.
-        error: it goes to standard error, where progress is.
-    """
-    if os.environ.get("AUGMINT_QUIET") != "1":
-        print(visible(line), file=sys.stderr if error else None, flush=True)
+
+def tell(line: str) -> None:
+    """Print a line, its control characters made visible, unless `quiet`."""
+    if not quiet():
+        print(visible(line), flush=True)
 
 
 def recognised(table: Table) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from augmint.core.errors import InterruptedRunError
-from augmint.core.progress import Progress
+from augmint.core.progress import Progress, note
 from augmint.core.stopping import stop_event
 from augmint.core.types import Logs
 from augmint.training.checkpointer import Checkpointer
@@ -96,6 +96,8 @@ def run_phases(
                 guard.step = step
             if progress is not None:
                 progress.step(**_shown(numbers))
+            else:
+                note(step, steps)
             if checkpoint is not None and checkpoint.due(step):
                 checkpoint.save(step)
             if step < steps and (interrupted.is_set() or (stop is not None and stop())):

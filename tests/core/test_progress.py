@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
 from augmint.core import progress
-from augmint.core.progress import Progress
+from augmint.core.progress import NOTE_SECONDS, Note, Progress, note, noting, read_note
 
 
 class Clock:
@@ -69,3 +70,40 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.step()
     assert "generator" in stream.getvalue()
     assert "2/2 kimg" in stream.getvalue()
+
+
+def test_a_share_is_written_for_whoever_waits(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    with noting(path):
+        note(100, 400)  # a run that goes on where another one stopped
+        assert read_note(path) is None
+        for done in range(101, 201):
+            clock.now += 0.1
+            note(done, 400)
+        found = read_note(path)
+        assert found is not None
+        assert found.share == pytest.approx(0.5, abs=0.06)
+        assert found.left == pytest.approx(20.0, abs=2.1)  # at ten a second
+        note(1, 50)  # another loop has a rate of its own
+        clock.now += NOTE_SECONDS
+        note(2, 50)
+        assert read_note(path) == Note(2 / 50, 96.0)
+    clock.now += 100
+    note(3, 50)
+    assert read_note(path) == Note(2 / 50, 96.0)
+
+
+def test_bars_are_silent_where_shares_are_written(clock: Clock, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with noting(tmp_path / "progress.json"), Progress(10, "mint", stream=stream) as shown:
+        shown.advance(1)
+        clock.now += 10
+        shown.advance(4)
+    assert stream.getvalue() == ""
+    assert read_note(tmp_path / "progress.json") == Note(0.5, 12.5)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"share": 2, "left": 1}', '{"share": 0.5}'])
+def test_a_note_that_cannot_be_read_says_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / "progress.json").write_text(text)
+    assert read_note(tmp_path / "progress.json") is None

@@ -11,6 +11,7 @@ from typing import Any
 import pinned  # noqa: F401
 
 from augmint.core.errors import DataCheckError, InterruptedRunError
+from augmint.core.progress import NOTE_SECONDS, note
 from augmint.core.stopping import stop_event
 from augmint.studies.stages import read_result
 
@@ -62,6 +63,17 @@ def steps(config: dict[str, Any], inputs: dict[str, Path], folder: Path, work: P
             raise InterruptedRunError("a stage was interrupted", done, "run it again")
         time.sleep(config["pause"])
     return {"value": value}
+
+
+def noted(config: dict[str, Any], inputs: dict[str, Path], folder: Path, work: Path) -> Any:
+    """Is half done until somebody was told so."""
+    end = time.monotonic() + 60
+    note(1, 8)
+    time.sleep(NOTE_SECONDS)
+    while not Path(config["shown"]).exists() and time.monotonic() < end:
+        note(4, 8)
+        time.sleep(0.02)
+    return {}
 
 
 def dies_once(config: dict[str, Any], inputs: dict[str, Path], folder: Path, work: Path) -> Any:
