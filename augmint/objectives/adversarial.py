@@ -86,6 +86,13 @@ class Minimax(_LogLikelihood):
 
     Args:
         real_label: target for real images; 0.9 smooths one side (Salimans et al. 2016).
+
+    Example:
+        >>> import torch
+        >>> unsure = CriticOutput(torch.zeros(2))
+        >>> loss, _, _ = Minimax().critic_loss(unsure, unsure, {})
+        >>> round(loss.item(), 4)
+        1.3863
     """
 
     def _generator(self, fake: Tensor) -> Tensor:
@@ -101,6 +108,14 @@ class NonSaturating(_LogLikelihood):
 
     Args:
         real_label: target for real images; 0.9 smooths one side (Salimans et al. 2016).
+
+    Example:
+        >>> import torch
+        >>> score = torch.tensor([-30.0], requires_grad=True)
+        >>> loss, _, _ = NonSaturating().generator_loss(None, CriticOutput(score), {})
+        >>> loss.backward()
+        >>> loss.item(), score.grad.item()
+        (30.0, -1.0)
     """
 
     def _generator(self, fake: Tensor) -> Tensor:
@@ -123,6 +138,13 @@ class LeastSquares(_Adversarial):
 
     Raises:
         UsageError: for real and generated images of one label.
+
+    Example:
+        >>> import torch
+        >>> real, fake = CriticOutput(torch.tensor([1.0])), CriticOutput(torch.tensor([3.0]))
+        >>> rules = LeastSquares()
+        >>> [loss(real, fake, {})[0].item() for loss in (rules.critic_loss, rules.generator_loss)]
+        [9.0, 4.0]
     """
 
     fake_label: float = 0.0
@@ -156,6 +178,13 @@ class Wasserstein(_Adversarial):
     Critic `E f - E r` (minus the estimated distance), generator `-E f` (Arjovsky et al. 2017,
     1701.07875). What keeps the critic Lipschitz is not part of it: clip its weights in the loop,
     add the gradient penalty, or use spectral normalisation.
+
+    Example:
+        >>> import torch
+        >>> real, fake = CriticOutput(torch.tensor([5.0])), CriticOutput(torch.tensor([2.0]))
+        >>> rules = Wasserstein()
+        >>> [loss(real, fake, {})[0].item() for loss in (rules.critic_loss, rules.generator_loss)]
+        [-3.0, -2.0]
     """
 
     def _critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -172,6 +201,13 @@ class Hinge(_Adversarial):
 
     Critic `E max(0, 1 - r) + E max(0, 1 + f)`: scores beyond the margin give no gradient;
     generator `-E f` (Lim and Ye 2017, 1705.02894; Miyato et al. 2018, 1802.05957).
+
+    Example:
+        >>> import torch
+        >>> real, fake = CriticOutput(torch.tensor([2.0])), CriticOutput(torch.tensor([-2.0]))
+        >>> rules = Hinge()
+        >>> [loss(real, fake, {})[0].item() for loss in (rules.critic_loss, rules.generator_loss)]
+        [0.0, 2.0]
     """
 
     boundary: ClassVar[float | None] = 0.0

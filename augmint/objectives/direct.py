@@ -33,6 +33,15 @@ class FlowMatching(DirectObjective):
         drop: probability with which an image's condition is left out, so that the network also
             learns the velocity of all images, which guidance needs (Ho and Salimans 2022,
             2207.12598).
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> from augmint.core.streams import stream
+        >>> to_zero = SimpleNamespace(velocity=lambda x, t, c, kept: -x / (1 - t.view(2, 1, 1, 1)))
+        >>> real, noise, numbers = torch.zeros(2, 1, 4, 4), torch.ones(2, 16), stream(0, "t", ids=2)
+        >>> round(FlowMatching().loss(to_zero, real, noise, None, numbers, {})[0].item(), 6)
+        0.0
     """
 
     times: Literal["uniform", "logit-normal"] = "uniform"
@@ -105,6 +114,14 @@ class Vae(DirectObjective):
         reconstruction: what is assumed of a pixel given the latent.
         scale: s in units of pixels in [-1, 1]; None: the best for each batch.
         corruption: standard deviation of noise on what the encoder sees.
+
+    Example:
+        >>> import torch
+        >>> rules = Vae(reconstruction="laplace", scale=0.5)
+        >>> rules.surprise(torch.ones(1, 4), torch.zeros(1, 4))
+        tensor([8.])
+        >>> rules.generates, Vae(beta=0.0).generates
+        (True, False)
     """
 
     beta: float = 1.0

@@ -56,6 +56,12 @@ class Ebgan(Objective):
     Args:
         margin: m; generated images with more energy are left alone by the critic.
         pulling: weight of the pulling-away term, 0.1 in the paper's EBGAN-PT; 0 is plain EBGAN.
+
+    Example:
+        >>> real = CriticOutput(torch.tensor([0.0, 0.0]), "energy")
+        >>> fake = CriticOutput(torch.tensor([0.5, 2.0]), "energy")
+        >>> Ebgan(margin=1.0).critic_loss(real, fake, {})[0].item()
+        0.25
     """
 
     margin: float = 0.2
@@ -123,6 +129,14 @@ class Began(Objective):
             ones variety.
         rate: lambda_k, 0.001 in the paper.
         clip: keep k in [0, 1].
+
+    Example:
+        >>> real = CriticOutput(torch.tensor([4.0]), "energy")
+        >>> fake = CriticOutput(torch.tensor([1.0]), "energy")
+        >>> rules = Began(gamma=0.5, rate=0.25)
+        >>> loss, state, logs = rules.critic_loss(real, fake, rules.init_state())
+        >>> loss.item(), state["k"].item(), logs["convergence"].item()
+        (4.0, 0.25, 5.0)
     """
 
     gamma: float = 0.5

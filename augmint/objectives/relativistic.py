@@ -25,6 +25,14 @@ class Relativistic(Objective):
     a mode that is missing keeps its pull (Jolicoeur-Martineau 2018, 1807.00734, section 4.1; with
     R1 and R2 it converges locally: Huang et al. 2024, 2501.05441, eq. 2). Pairs are made in the
     order of the batch. The generator's gradient flows through f alone.
+
+    Example:
+        >>> import torch
+        >>> low, high = CriticOutput(torch.tensor([1.0])), CriticOutput(torch.tensor([31.0]))
+        >>> right, _, _ = Relativistic().critic_loss(high, low, {})
+        >>> wrong, _, _ = Relativistic().critic_loss(low, high, {})
+        >>> round(right.item(), 6), wrong.item()
+        (0.0, 30.0)
     """
 
     real_in_generator: ClassVar[bool] = True
