@@ -24,6 +24,12 @@ def input_gradients(network: Network, images: FloatImages) -> Tensor:
 
     The graph is kept, so that the result can be differentiated by the critic's parameters. Taken
     of the sum over the batch: each sample's own only in a critic that does not couple samples.
+
+    Example:
+        >>> from augmint.core.types import CriticOutput
+        >>> critic = lambda x: CriticOutput(x.square().flatten(1).sum(1))
+        >>> input_gradients(critic, torch.full((1, 1, 1, 2), 3.0)).tolist()
+        [[6.0, 6.0]]
     """
     images = images.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -57,6 +63,15 @@ class GradientPenalty(Penalty):
     Args:
         weight: lambda, 10 in the paper.
         one_sided: penalise slopes above 1 only.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> slope_3 = lambda x: CriticOutput(3.0 * x[:, 0, 0, 0])
+        >>> real, fake = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+        >>> context = PenaltyContext(slope_3, stream(0, "penalty", ids=2), real, fake)
+        >>> GradientPenalty(weight=10.0)(context, {})[0].item()
+        40.0
     """
 
     weight: float = 10.0
@@ -113,6 +128,14 @@ class R1(_Flat):
         weight: gamma.
         interval: steps from one evaluation to the next; 1 is the paper's.
         coupled: take critics that couple samples, by the gradient of the sum.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> slope_3 = lambda x: CriticOutput(3.0 * x[:, 0, 0, 0])
+        >>> context = PenaltyContext(slope_3, stream(0, "penalty"), real=torch.zeros(1, 1, 2, 2))
+        >>> R1(weight=2.0)(context, {})[0].item()
+        9.0
     """
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
@@ -135,6 +158,15 @@ class R2(_Flat):
         weight: gamma.
         interval: steps from one evaluation to the next.
         coupled: see R1.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> bowl = lambda x: CriticOutput(x.square().flatten(1).sum(1))
+        >>> real, fake = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
+        >>> context = PenaltyContext(bowl, stream(0, "penalty"), real, fake)
+        >>> [penalty(context, {})[0].item() for penalty in (R1(weight=2.0), R2(weight=2.0))]
+        [0.0, 8.0]
     """
 
     def __call__(self, context: PenaltyContext, state: State) -> tuple[Tensor, State, Logs]:
@@ -160,6 +192,15 @@ class Dragan(Penalty):
 
     Raises:
         UsageError: for a negative spread.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> slope_3 = lambda x: CriticOutput(3.0 * x[:, 0, 0, 0])
+        >>> real = torch.eye(2).expand(3, 1, 2, 2)
+        >>> context = PenaltyContext(slope_3, stream(0, "penalty", ids=3), real)
+        >>> Dragan(weight=10.0)(context, {})[0].item()
+        40.0
     """
 
     weight: float = 10.0

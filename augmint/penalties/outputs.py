@@ -27,6 +27,14 @@ def shifted(
     Each is moved by up to `share` of its height and width, edges repeated, and mirrored left to
     right with probability 1/2 where `flip` is set. The maps `(N, 2, 3)` lead from output to input
     positions in coordinates from -1 to 1 over the frame.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> images = torch.arange(3.0).expand(8, 1, 1, 3)
+        >>> moved, maps = shifted(images, stream(0, "shift", ids=8), 0.0, flip=True)
+        >>> mirrored = maps[:, 0, 0, None, None, None] < 0
+        >>> torch.equal(moved, torch.where(mirrored, images.flip(3), images))
+        True
     """
     n, _, height, width = images.shape
     draws = stream.uniform(3).to(images)
@@ -77,6 +85,16 @@ class Consistency(Penalty):
 
     Raises:
         UsageError: for a value out of range.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> brightest = lambda x: CriticOutput(x.amax((1, 2, 3)))
+        >>> images, said = torch.eye(8).expand(2, 1, 8, 8), CriticOutput(torch.ones(2))
+        >>> numbers = stream(0, "shift", ids=2)
+        >>> context = PenaltyContext(brightest, numbers, images, images, real_output=said)
+        >>> Consistency()(context, {})[0].item()
+        0.0
     """
 
     weight: float = 10.0
@@ -147,6 +165,15 @@ class LeCam(Penalty):
 
     Raises:
         UsageError: for a value out of range.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> real, fake = CriticOutput(torch.tensor([3.0])), CriticOutput(torch.tensor([1.0]))
+        >>> numbers, rule = stream(0, "penalty"), LeCam(weight=1.0)
+        >>> context = PenaltyContext(CriticOutput, numbers, real_output=real, fake_output=fake)
+        >>> rule(context, rule.init_state())[0].item()
+        8.0
     """
 
     weight: float = 0.3
@@ -183,6 +210,16 @@ class FeatureMatching(Penalty):
     with f the critic's features, averaged over the batch on both sides (Salimans et al. 2016,
     1606.03498, section 3.1). Beside the adversarial loss; alone (`theta` 0 in vac) it is the
     paper's objective.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> real = CriticOutput(torch.zeros(2), features=torch.tensor([[1.0], [3.0]]))
+        >>> fake = CriticOutput(torch.zeros(2), features=torch.tensor([[5.0], [5.0]]))
+        >>> numbers = stream(0, "penalty", ids=2)
+        >>> context = PenaltyContext(CriticOutput, numbers, real_output=real, fake_output=fake)
+        >>> FeatureMatching()(context, {})[0].item()
+        9.0
     """
 
     player: ClassVar[Player] = "generator"

@@ -34,6 +34,17 @@ class PathLength(Penalty):
 
     Raises:
         UsageError: for a value out of range.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> def length(slope):
+        ...     styles = torch.zeros(1, 1, 4, requires_grad=True)
+        ...     images, numbers = slope * styles.view(1, 1, 2, 2), stream(0, "penalty")
+        ...     context = PenaltyContext(CriticOutput, numbers, fake=images, styles=styles)
+        ...     return PathLength(rate=1.0)(context, PathLength().init_state())[2]["path_length"]
+        >>> bool(length(4.0) == 4.0 * length(1.0))
+        True
     """
 
     weight: float = 2.0

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def off_diagonal(weight: Tensor) -> Tensor:
-    """Return `‖W Wᵀ ⊙ (1 - I)‖_F²` of a weight whose rows, flattened, are its filters."""
+    """Return `‖W Wᵀ ⊙ (1 - I)‖_F²` of a weight whose rows, flattened, are its filters.
+
+    Example:
+        >>> off_diagonal(2.0 * torch.eye(2)).item(), off_diagonal(torch.ones(2, 2)).item()
+        (0.0, 8.0)
+    """
     rows = weight.flatten(1)
     gram = rows @ rows.T
     return gram.square().sum() - gram.diagonal().square().sum()
@@ -37,6 +42,14 @@ class Orthogonal(Penalty):
     Args:
         weight: beta, 1e-4 in the paper.
         diagonal: also ask for unit length.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> from augmint.core.types import CriticOutput
+        >>> long = 2.0 * torch.eye(2)
+        >>> context = PenaltyContext(CriticOutput, stream(0, "penalty"), filters=[long])
+        >>> [Orthogonal(1.0, diagonal=d)(context, {})[0].item() for d in (False, True)]
+        [0.0, 18.0]
     """
 
     weight: float = 1e-4
