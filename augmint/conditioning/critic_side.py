@@ -53,6 +53,16 @@ class Acgan(GeneratorSide):
         real_weight, fake_weight: of the class losses on the critic's side. `fake_weight=0` keeps
             the labels' meaning the data's own.
         generator_weight: of the class loss on the generator's side.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> context = ConditioningContext(Schema((Category("label", ("a", "b")),)), (1, 8, 8), 4)
+        >>> said = CriticOutput(torch.zeros(1), features=torch.zeros(1, 2))
+        >>> heads, asked = {CLASS_HEAD: nn.Identity()}, {"label": torch.tensor([1])}
+        >>> loss, _ = Acgan().critic_terms(context, heads, said, said, asked, asked)
+        >>> round(loss.item(), 4)  # log 2 for real and for generated images
+        1.3863
     """
 
     real_weight: float = 1.0
@@ -123,7 +133,15 @@ class Acgan(GeneratorSide):
 
 
 def class_loss(categories: list[Aspect], logits: Tensor, values: AspectValues) -> Tensor:
-    """Return the mean cross-entropy of a batch, summed over the categories' groups of logits."""
+    """Return the mean cross-entropy of a batch, summed over the categories' groups of logits.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> label, sex = Category("label", ("a", "b", "c")), Category("sex", ("f", "m"))
+        >>> values = {"label": torch.tensor([2]), "sex": torch.tensor([0])}
+        >>> class_loss([label, sex], torch.zeros(1, 5), values)  # log 3 + log 2
+        tensor(1.7918)
+    """
     groups = logits.split([c.width for c in categories], 1)
     losses = [c.loss(g, values[c.name]).mean() for c, g in zip(categories, groups, strict=True)]
     return torch.stack(losses).sum()
@@ -140,6 +158,15 @@ class Projection(GeneratorSide):
     features and psi the critic's own score (Miyato and Koyama 2018, 1802.05637, eq. 3). The form
     follows from log-linear class likelihoods; nothing else tells the generator its class. Beside a
     critic with spectral normalisation V is divided by its spectral norm too, as it is there.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> context = ConditioningContext(Schema((Category("label", ("a", "b")),)), (1, 8, 8), 4)
+        >>> said = CriticOutput(torch.ones(1), features=torch.tensor([[5.0, 7.0]]))
+        >>> heads, asked = {PROJECTION: nn.Identity()}, {"label": torch.tensor([1])}
+        >>> Projection().critic_value(context, heads, said, asked).value
+        tensor([8.])
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"category", "vector"})
@@ -192,6 +219,14 @@ class InfoGan(Conditioning):
         continuous: number of continuous codes; 2 in the paper's MNIST.
         weight: lambda on categorical codes.
         continuous_weight: lambda on continuous codes, which have another unit.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> context = ConditioningContext(Schema(()), (1, 8, 8), latent_dim=4)
+        >>> latent = InfoGan().sample_latent(context, {}, stream(0, "latent", ids=3))
+        >>> tuple(latent.shape), latent[:, 4:14].sum(1).tolist()
+        ((3, 16), [1.0, 1.0, 1.0])
     """
 
     categories: tuple[int, ...] = (10,)

@@ -39,6 +39,15 @@ class GeneratorSide(Conditioning):
     Args:
         enters: where the code goes; the generator must take it there.
         latent: how noise and code are drawn.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> label = Category("label", ("a", "b", "c"))
+        >>> context = ConditioningContext(Schema((label,)), (1, 8, 8), latent_dim=4)
+        >>> sides = GeneratorSide("latent"), GeneratorSide("conditional-norm")
+        >>> [(side.latent_width(context), side.condition_width(context)) for side in sides]
+        [(7, 0), (4, 3)]
     """
 
     enters: Literal["latent", "conditional-norm", "modulation", "maps"] = "latent"

@@ -25,6 +25,14 @@ class Unconditional(Conditioning):
     Args:
         latent: "normal", z ~ N(0, I), or "uniform", each entry of z uniform in [-1, 1), as in
             Berthelot et al. 2017, 1703.10717. What learns without a critic takes "normal".
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> context, numbers = ConditioningContext(Schema(()), (1, 8, 8), 4), stream(0, "z", ids=99)
+        >>> latent = Unconditional("uniform").sample_latent(context, {}, numbers)
+        >>> tuple(latent.shape), bool((latent.abs() <= 1.0).all())
+        ((99, 4), True)
     """
 
     latent: Literal["normal", "uniform"] = "normal"
@@ -59,6 +67,16 @@ class Concatenation(GeneratorSide):
     Args:
         critic: False leaves the critic without the aspects, as some printed losses have it: then
             nothing asks the generator to heed them, unless its objective does without a critic.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> label = Category("label", ("a", "b", "c"))
+        >>> context = ConditioningContext(Schema((label,)), (1, 2, 2), latent_dim=4)
+        >>> images, asked = -torch.ones(1, 1, 2, 2), {"label": torch.tensor([1])}
+        >>> seen, _ = Concatenation().critic_inputs(context, images, asked)
+        >>> seen[0, :, 0, 0].tolist(), Concatenation().latent_width(context)
+        ([-1.0, 0.0, 1.0, 0.0], 7)
     """
 
     critic: bool = True

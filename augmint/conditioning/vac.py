@@ -60,6 +60,12 @@ class Classifier(Auxiliary):
 
     Args:
         network, zeta, trains_on: see `Auxiliary`.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> label = Category("label", ("a", "b", "c", "d"))
+        >>> Classifier().losses([label], torch.zeros(1, 4), {"label": torch.tensor([2])})  # log 4
+        tensor([1.3863])
     """
 
     network: Spec = field(default_factory=narrow_network)
@@ -134,6 +140,15 @@ class Vac(Classifies):
             keeps the labels' meaning the data's own, and in `docs/results.md` ("What trains VAC's
             classifier") 92 % of digits are those asked for, against 72 % with "both" and 12 % with
             "generated", which lets the classes drift to arbitrary clusters.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.core.streams import stream
+        >>> label = Category("label", ("a", "b", "c"))
+        >>> context, asked = ConditioningContext(Schema((label,)), (1, 8, 8), 4), torch.tensor([1])
+        >>> Vac(latent="sign").sample_latent(context, {"label": asked}, stream(0, "latent")).sign()
+        tensor([[-1.,  1., -1.]])
     """
 
     network: Spec = field(default_factory=narrow_network)

@@ -31,6 +31,12 @@ class Segmenter(Auxiliary):
 
     Args:
         network, zeta, trains_on: see `Auxiliary`; the network gives maps of the image's size.
+
+    Example:
+        >>> from augmint.aspects.mask import Mask
+        >>> iris, drawn = Mask("iris", ("ground", "iris")), torch.zeros(1, 4, 4, dtype=torch.uint8)
+        >>> Segmenter().losses([iris], torch.zeros(1, 2, 4, 4), {"iris": drawn})  # log 2
+        tensor([0.6931])
     """
 
     network: Spec = field(default_factory=_narrow_mapper)
@@ -72,6 +78,15 @@ class VacVar(CodesValues, Classifies):
         segmenter: S's.
         theta: weight of the adversarial loss on the generator.
         grid: rows and columns of cells by which masks and maps enter the code.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.mask import Mask
+        >>> schema = Schema((Category("eye", ("left", "right")), Mask("iris", ("ground", "iris"))))
+        >>> context, both = ConditioningContext(schema, (1, 8, 8), latent_dim=4), VacVar(grid=2)
+        >>> [member.key for member, _ in both.at_work(context)], both.code_width(context)
+        (['classifier', 'segmenter'], 6)
     """
 
     classifier: Classifier = field(default_factory=Classifier)

@@ -92,6 +92,12 @@ class Regressor(Auxiliary):
     Args:
         network, zeta, trains_on: see `Auxiliary`.
         loss: of one component; see `LOSSES`.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> Regressor(loss="l1").losses([age], torch.zeros(1, 1), {"age": torch.tensor([[75.0]])})
+        tensor([0.5000])
     """
 
     network: Spec = field(default_factory=narrow_network)
@@ -185,6 +191,15 @@ class Var(CodesValues):
         theta: weight of the adversarial loss on the generator; 0.97 in the paper.
         loss: of one component; see `LOSSES`. The default is what the authors' program trains.
         trains_on: what trains R; "both" is the authors' program.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.vector import Vector
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> context = ConditioningContext(Schema((age,)), (1, 8, 8), latent_dim=4)
+        >>> code = Var(gain=4.0).code(context, {"age": torch.tensor([[75.0]])})
+        >>> code, Var().latent_width(context)
+        (tensor([[2.]]), 5)
     """
 
     network: Spec = field(default_factory=narrow_network)
