@@ -181,9 +181,11 @@ class Guard:
                 return f"the loss or log {name} is {value}"
         tensors, _ = self.parts.save()
         floating = {k: v for k, v in tensors.items() if v.is_floating_point() and v.numel()}
+        if not floating:
+            return ""
         norms = torch._foreach_norm(list(floating.values()), float("inf"))
-        finite = torch.isfinite(torch.stack([n.float().cpu() for n in norms])) if norms else None
-        if finite is None or bool(finite.all()):
+        finite = torch.isfinite(torch.stack([n.float().cpu() for n in norms]))
+        if bool(finite.all()):
             return ""
         return f"the tensor {list(floating)[int(finite.int().argmin())]} is not finite"
 

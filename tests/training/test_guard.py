@@ -16,7 +16,7 @@ from augmint.training.loop import run_phases
 from augmint.training.phases import Group, Phase
 from augmint.training.recorder import Recorder
 from augmint.training.sketch import sketch
-from augmint.training.state import ModulePart, OptimiserPart, Parts
+from augmint.training.state import DictPart, ModulePart, OptimiserPart, Parts
 
 
 class Toy(Phase):
@@ -66,6 +66,14 @@ def test_a_tensor_that_is_not_finite_is_found_and_named() -> None:
         toy.module.weight.fill_(float("inf"))
     with pytest.raises(TrainingDivergedError, match="module:weight"):
         guard.look(2, {"loss": 1.0})
+
+
+def test_parts_without_floating_tensors_are_finite() -> None:
+    counter = Parts(counter=DictPart({"seen": torch.tensor(3), "none": torch.zeros(0)}))
+    for parts in (Parts(), counter):
+        guard = Guard(parts, ())
+        guard.start(0)
+        assert guard.look(1, {"loss": 1.0}) == "good"
 
 
 def test_a_planted_collapse_stops_and_keeps_the_last_good_snapshot() -> None:
