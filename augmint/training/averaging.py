@@ -21,6 +21,15 @@ class Average:
         module: the network that trains.
         decay: d, 0 to below 1; 0 copies.
         ramp: begin with a short memory, so that early weights are forgotten.
+
+    Example:
+        >>> network = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.zeros_(network.weight)
+        >>> average = Average(network, decay=0.75, ramp=False)
+        >>> _ = nn.init.ones_(network.weight)
+        >>> average.update(step=1)
+        >>> average.module.weight.item()
+        0.25
     """
 
     def __init__(self, module: nn.Module, decay: float, ramp: bool = True) -> None:
@@ -32,7 +41,13 @@ class Average:
         self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))
 
     def rate(self, step: int) -> float:
-        """Return d at a step."""
+        """Return d at a step.
+
+        Example:
+            >>> average = Average(nn.Identity(), decay=0.5)
+            >>> [average.rate(step) for step in (0, 2, 10_000)]
+            [0.1, 0.25, 0.5]
+        """
         return min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
 
     @torch.no_grad()

@@ -34,6 +34,12 @@ class TrainingImages:
 
     Raises:
         DataError: if types or lengths disagree, or there are no images.
+
+    Example:
+        >>> pixels, label = np.zeros((2, 1, 8, 6), np.uint8), np.array([0, 1])
+        >>> data = TrainingImages(pixels, {"label": label}, np.arange(2))
+        >>> len(data), data.shape
+        (2, (1, 8, 6))
     """
 
     images: ByteArray
@@ -79,6 +85,17 @@ class Batches:
     Real rows run through one random order after another, each a permutation of all rows; the
     rows of step s are positions s·batch to (s + 1)·batch - 1 of that endless sequence. With a
     `share` only those rows of each batch are taken, as one of several processes does.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.training.config import GanConfig
+        >>> rare = {"label": np.array([0, 0, 0, 1])}
+        >>> data = TrainingImages(np.zeros((4, 1, 8, 8), np.uint8), rare, np.arange(4))
+        >>> schema, config = Schema((Category("label", ("a", "b")),)), GanConfig(batch=4)
+        >>> batches = Batches(data, schema, config, seed=0, device=torch.device("cpu"))
+        >>> batches.real(1)[1]["label"].sum(), batches.fake_aspects("generator", 1)["label"].sum()
+        (tensor(1), tensor(2))
     """
 
     def __init__(

@@ -20,6 +20,13 @@ class Checkpointer:
         steps: a checkpoint may be due every so many steps …
         seconds: … if at least so many seconds have passed (this changes no result).
         writes: False reads only: one of several processes writes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Checkpointer(Path(folder), Parts(), "this run").save(step=7)
+        ...     Checkpointer(Path(folder), Parts(), "this run").resume()
+        7
     """
 
     def __init__(

@@ -51,6 +51,16 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     Raises:
         IncompatibleError: naming both parts, the reason, and what would fit.
         UsageError: for an unknown name, or a size out of a network's reach.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.training.config import GanConfig
+        >>> config = GanConfig(conditioning="none", objective="began")
+        >>> try:
+        ...     check_compatible(config, Schema(()), (1, 32, 32))
+        ... except IncompatibleError as error:
+        ...     print(error.rule)
+        the objective began takes a critic that gives energy
     """
     parts = choose(config)
     context = context_of(config, schema, shape)
@@ -94,6 +104,14 @@ def check_processes(config: GanConfig, processes: int) -> None:
     Args:
         config: names the parts and the batch.
         processes: how many share each batch.
+
+    Example:
+        >>> from augmint.training.config import GanConfig
+        >>> try:
+        ...     check_processes(GanConfig(batch=63), processes=4)
+        ... except UsageError as error:
+        ...     print(error.remedy)
+        set batch to 64 (--set generator.batch=64)
     """
     if config.batch % processes:
         below = max(config.batch // processes, 1) * processes

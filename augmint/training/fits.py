@@ -110,7 +110,12 @@ def _placed(name: str, members: Mapping[str, list[str]]) -> tuple[str, str]:
 
 
 def members_of(place: str) -> list[str]:
-    """Return the names that can stand in a place: architectures by their role."""
+    """Return the names that can stand in a place: architectures by their role.
+
+    Example:
+        >>> [place for place in PLACES if "dcgan-critic" in members_of(place)]
+        ['critic']
+    """
     registry = PLACES[place]
     if place in ("generator", "critic"):
         return [n for n in registry.names() if registry.get(n).role == place]
@@ -169,7 +174,12 @@ def _names(text: str, name: str) -> bool:
 
 
 def variations(registry: Registry[Any], name: str) -> Iterator[Part]:
-    """Yield a part as it is by default, then with its choices and switches set otherwise."""
+    """Yield a part as it is by default, then with its choices and switches set otherwise.
+
+    Example:
+        >>> list(variations(OBJECTIVES, "began"))
+        [{'name': 'began'}, {'name': 'began', 'clip': False}]
+    """
     member = registry.get(name)
     hints = typing.get_type_hints(member)
     options: dict[str, list[Any]] = {}

@@ -63,6 +63,12 @@ def choose(config: GanConfig) -> Chosen:
 
     Raises:
         UsageError: for an unknown name or field.
+
+    Example:
+        >>> from augmint.training.config import GanConfig
+        >>> parts = choose(GanConfig(objective="hinge", penalties=({"name": "r1", "weight": 2.0},)))
+        >>> parts.objective, parts.penalties[0].weight
+        (Hinge(), 2.0)
     """
 
     def augmenter(spec: Spec | None) -> Any:
@@ -257,13 +263,27 @@ class Game:
 
 
 def call(network: Callable[..., Any], images: Tensor, condition: Tensor | None) -> Any:
-    """Call a network with its condition only where there is one."""
+    """Call a network with its condition only where there is one.
+
+    Example:
+        >>> call(torch.neg, torch.ones(1), None), call(torch.add, torch.ones(1), torch.ones(1))
+        (tensor([-1.]), tensor([2.]))
+    """
     return network(images) if condition is None else network(images, condition)
 
 
 @contextlib.contextmanager
 def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """Take the parameters out of the graphs that the block records."""
+    """Take the parameters out of the graphs that the block records.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> with frozen(list(layer.parameters())):
+        ...     layer(torch.zeros(1, 2)).requires_grad
+        False
+        >>> layer(torch.zeros(1, 2)).requires_grad
+        True
+    """
     before = [p.requires_grad for p in parameters]
     for p in parameters:
         p.requires_grad_(False)
@@ -284,6 +304,14 @@ def build_generator(config: GanConfig, schema: Schema, shape: Shape) -> nn.Modul
 
     Raises:
         UsageError: if the architecture is no generator, or cannot reach the shape.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.training.config import GanConfig
+        >>> small = {"name": "dcgan-generator", "channels": 4}
+        >>> config = GanConfig(generator=small, conditioning="none", latent_dim=5)
+        >>> build_generator(config, Schema(()), (1, 8, 8))(torch.zeros(2, 5)).shape
+        torch.Size([2, 1, 8, 8])
     """
     parts = choose(config)
     return generator_of(parts, context_of(config, schema, shape))

@@ -28,6 +28,12 @@ class GuardRules:
         warm_up: strikes count from this step on (a generator begins with one grey image).
         lost: a distance to the real images above this multiple of the run's least is a strike.
         slack: a state is kept if its distance is above the run's least by at most this share.
+
+    Example:
+        >>> rules = GuardRules(strikes=2, warm_up=0)
+        >>> guard = Guard(Parts(), (), rules, diversity=lambda: 0.0, real_diversity=1.0)
+        >>> [guard.look(step, {}) for step in (100, 200)]
+        ['doubtful', 'collapsed']
     """
 
     restores: int = 2
@@ -57,6 +63,15 @@ class Guard:
 
     Attributes:
         varied: whether images of the kept state were; False until any were.
+
+    Example:
+        >>> from augmint.training.state import DictPart
+        >>> weights = {"w": torch.tensor(1.0)}
+        >>> guard = Guard(Parts(weights=DictPart(weights)), optimisers=())
+        >>> guard.start(step=0)
+        >>> weights["w"] = torch.tensor(float("nan"))
+        >>> guard.look(100, {"loss": 0.5}), weights["w"].item()
+        ('restored', 1.0)
     """
 
     def __init__(

@@ -118,6 +118,14 @@ def asked(config: GanConfig, schema: Schema) -> Schema:
     Raises:
         UsageError: for a name that the schema does not hold.
         IncompatibleError: for an aspect that conditioning cannot carry.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.vector import Vector
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Category("label", ("a", "b")), Vector("pose", ("yaw",))))
+        >>> [[a.name for a in asked(GanConfig(conditioning=c), schema)] for c in ("vac", "var")]
+        [['label'], ['pose']]
     """
     conditioning: Conditioning = CONDITIONING.create(config.conditioning)
     able = conditioning.carried(schema)
@@ -138,6 +146,14 @@ def carried(config: GanConfig, schema: Schema) -> Schema:
 
     Raises:
         UsageError, IncompatibleError: as `asked`.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.mask import Mask
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Category("eye", ("left", "right")), Mask("iris", ("ground", "iris"))))
+        >>> [[a.name for a in carried(GanConfig(joint=j), schema)] for j in ((), ("iris",))]
+        [['eye'], ['eye', 'iris']]
     """
     names = {*(a.name for a in asked(config, schema)), *config.joint}
     return Schema(tuple(a for a in schema if a.name in names))
@@ -150,6 +166,14 @@ def context_of(config: GanConfig, schema: Schema, shape: Shape) -> ConditioningC
         config: of the training.
         schema: of the images, with all that they carry.
         shape: (C, H, W) of the images alone.
+
+    Example:
+        >>> from augmint.aspects.mask import Mask
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Mask("iris", ("ground", "iris")),))
+        >>> context = context_of(GanConfig(joint=("iris",)), schema, (1, 8, 8))
+        >>> context.shape, len(context.schema)
+        ((3, 8, 8), 0)
     """
     seen = Joint.of(config, schema, shape[0]).shape(shape)
     return ConditioningContext(asked(config, schema), seen, config.latent_dim)

@@ -72,6 +72,16 @@ def run_phases(
     Raises:
         InterruptedRunError: after Ctrl-C, SIGTERM or `stop`, once the checkpoint is written.
         TrainingDivergedError: from the guard.
+
+    Example:
+        >>> from augmint.training.phases import Group
+        >>> class Bowl(Phase):
+        ...     def losses(self, step):
+        ...         return {"w": self.groups[0].parameters[0].square().sum()}, {}
+        >>> w = torch.nn.Parameter(torch.ones(1))
+        >>> phase = Bowl("bowl", [Group("w", [w], torch.optim.SGD([w], lr=0.25))])
+        >>> run_phases([phase], steps=2).step, w.item()
+        (2, 0.25)
     """
     recorder = recorder or Recorder()
     step = start

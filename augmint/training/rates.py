@@ -20,6 +20,13 @@ def auxiliary_optimiser(parameters: Sequence[Tensor], config: GanConfig) -> Opti
 
     "adam" has betas (0.9, 0.999); "nesterov" is stochastic gradient descent with Nesterov's
     momentum of 0.9, as Bazrafkan and Corcoran train the classifier of VAC (rate 0.01).
+
+    Example:
+        >>> from augmint.training.config import GanConfig
+        >>> config = GanConfig(auxiliary_optimiser="nesterov", auxiliary_rate=0.01)
+        >>> found = auxiliary_optimiser([torch.zeros(1)], config).defaults
+        >>> found["lr"], found["momentum"], found["nesterov"]
+        (0.01, 0.9, True)
     """
     if config.auxiliary_optimiser == "adam":
         return Adam(parameters, config.auxiliary_rate, (0.9, 0.999), fused=True)
@@ -84,7 +91,14 @@ class LinearDecay:
 
 
 class Clip:
-    """Keeps every weight within ±bound after each step (Arjovsky et al. 2017, 1701.07875: 0.01)."""
+    """Keeps every weight within ±bound after each step (Arjovsky et al. 2017, 1701.07875: 0.01).
+
+    Example:
+        >>> weight = torch.tensor([-1.0, 0.25, 2.0])
+        >>> Clip([weight], bound=0.5)(step=1)
+        >>> weight.tolist()
+        [-0.5, 0.25, 0.5]
+    """
 
     def __init__(self, parameters: Sequence[Tensor], bound: float) -> None:
         self.parameters, self.bound = [p.detach() for p in parameters], bound

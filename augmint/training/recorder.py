@@ -21,6 +21,13 @@ class Recorder:
     Attributes:
         history: one mapping a reading: `step` and the mean of each scalar since the last one.
         on_read: given the step and the means of each reading; of no reading before a resumption.
+
+    Example:
+        >>> recorder = Recorder(interval=2)
+        >>> for loss in (1.0, 3.0):
+        ...     recorder.add({"loss": torch.tensor(loss)})
+        >>> recorder.due(2), recorder.read(2), recorder.history
+        (True, {'loss': 2.0}, [{'step': 2, 'loss': 2.0}])
     """
 
     def __init__(self, interval: int = 100) -> None:

@@ -53,11 +53,23 @@ def best(output: CriticOutput, k: int) -> Tensor:
     """Return the k rows `(k,)` that the critic takes most for real, best first.
 
     These have the highest scores (means over a map), or the lowest energies.
+
+    Example:
+        >>> import torch
+        >>> said = torch.tensor([1.0, 3.0, 2.0])
+        >>> best(CriticOutput(said), 2).tolist(), best(CriticOutput(said, "energy"), 2).tolist()
+        ([1, 2], [0, 2])
     """
     rows: Tensor = output.per_sample().detach().topk(k, largest=output.kind != "energy").indices
     return rows
 
 
 def taken(output: CriticOutput, rows: Tensor) -> CriticOutput:
-    """Return what the critic said of some rows, with gradients."""
+    """Return what the critic said of some rows, with gradients.
+
+    Example:
+        >>> import torch
+        >>> taken(CriticOutput(torch.tensor([1.0, 3.0, 2.0])), torch.tensor([1, 2])).value
+        tensor([3., 2.])
+    """
     return output.map(lambda told: told[rows])

@@ -28,7 +28,14 @@ class Part(Protocol):
 
 
 class ModulePart:
-    """A network's parameters and buffers."""
+    """A network's parameters and buffers.
+
+    Example:
+        >>> one, other = nn.Linear(2, 1), nn.Linear(2, 1)
+        >>> ModulePart(other).load(*ModulePart(one).save())
+        >>> torch.equal(one.weight, other.weight)
+        True
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -43,7 +50,16 @@ class ModulePart:
 
 
 class OptimiserPart:
-    """An optimiser's moments and its (possibly lowered) rates."""
+    """An optimiser's moments and its (possibly lowered) rates.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(1))
+        >>> weight.grad = torch.full((1,), 2.0)
+        >>> optimiser = torch.optim.SGD([weight], lr=0.5, momentum=0.9)
+        >>> optimiser.step()
+        >>> OptimiserPart(optimiser).save()
+        ({'0.momentum_buffer': tensor([2.])}, [0.5])
+    """
 
     def __init__(self, optimiser: Optimizer) -> None:
         self.optimiser = optimiser
@@ -74,7 +90,12 @@ class OptimiserPart:
 
 
 class DictPart:
-    """Explicit state of objectives, penalties and the like: tensors and JSON, nested as wanted."""
+    """Explicit state of objectives, penalties and the like: tensors and JSON, nested as wanted.
+
+    Example:
+        >>> DictPart({"k": torch.zeros(()), "seen": 2}).save()
+        ({'/k': tensor(0.)}, {'k': {'__tensor__': '/k'}, 'seen': 2})
+    """
 
     def __init__(self, content: dict[str, Any], device: torch.device | str = "cpu") -> None:
         self.content = content
@@ -130,7 +151,14 @@ def _alike(known: Any, found: Any) -> bool:
 
 
 class Parts:
-    """Named parts, saved and loaded together; a name holds no colon."""
+    """Named parts, saved and loaded together; a name holds no colon.
+
+    Example:
+        >>> parts = Parts(network=ModulePart(nn.Linear(2, 1)), penalties=DictPart({"seen": 2}))
+        >>> tensors, plain = parts.save()
+        >>> sorted(tensors), plain
+        (['network:bias', 'network:weight'], {'network': None, 'penalties': {'seen': 2}})
+    """
 
     def __init__(self, **parts: Part) -> None:
         self.parts: dict[str, Part] = dict(parts)

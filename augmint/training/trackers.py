@@ -265,7 +265,15 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def pixels(png: bytes) -> Any:
-    """Return a PNG as uint8 `(H, W, 3)`."""
+    """Return a PNG as uint8 `(H, W, 3)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from augmint.core.pictures import png_bytes, to_picture
+        >>> png = png_bytes(to_picture(np.full((1, 4, 6), 7, np.uint8)))
+        >>> pixels(png).shape, pixels(png)[0, 0].tolist()
+        ((4, 6, 3), [7, 7, 7])
+    """
     import io
 
     import numpy as np
