@@ -69,6 +69,10 @@ class Decoder(nn.Module):
         channels: of every hidden map.
         shape: of the image.
         planes: of the condition maps that enter every convolution (`networks.maps`).
+
+    Example:
+        >>> Decoder(5, 4, (3, 16, 24))(torch.zeros(2, 5)).shape
+        torch.Size([2, 3, 16, 24])
     """
 
     def __init__(self, width: int, channels: int, shape: Shape, planes: int = 0) -> None:
@@ -97,6 +101,13 @@ class Encoder(nn.Module):
     3x3 ELU three times, then for each halving l = 2, 3, … [1x1 to l · channels (linear), mean
     pooling by 2, 3x3 ELU, 3x3 ELU], and a dense layer without non-linearity. (The papers' texts
     name strides or pooling; the pooled form is that of the authors' program.)
+
+    Example:
+        >>> encoder = Encoder(5, 4, (3, 16, 24))
+        >>> encoder.code.in_features  # 2 · 4 maps of 8x12
+        768
+        >>> encoder(torch.zeros(2, 3, 16, 24)).shape
+        torch.Size([2, 5])
     """
 
     def __init__(self, width: int, channels: int, shape: Shape) -> None:
@@ -133,6 +144,11 @@ class BeganGenerator(GeneratorArchitecture):
 
     Args:
         channels: of every hidden map.
+
+    Example:
+        >>> network = BeganGenerator(channels=64).build(64, (3, 48, 48))
+        >>> sum(p.numel() for p in network.parameters())
+        446915
     """
 
     channels: int = 64
@@ -174,6 +190,15 @@ class BeganCritic(CriticArchitecture):
         channels: N, the width of the decoder and of the encoder's first stage.
         code: width of the code, 64 in the papers.
         energy: which error.
+
+    Example:
+        >>> for energy in ("l1", "squared"):
+        ...     critic = BeganCritic(channels=4, energy=energy).build((1, 8, 8))
+        ...     for weight in critic.parameters():  # without weights, D(v) is 0
+        ...         _ = nn.init.zeros_(weight)
+        ...     print(critic(torch.full((2, 1, 8, 8), 0.5)).value.tolist())
+        [0.5, 0.5]
+        [0.25, 0.25]
     """
 
     channels: int = 64

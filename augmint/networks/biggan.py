@@ -62,6 +62,14 @@ class BigGanGenerator(GeneratorArchitecture):
         skip_z: cut the latent; False gives all of it to the dense layer and e alone to the blocks.
         attention: smaller side of the map on which a self-attention layer stands; 0 for none.
         spectral: divide all weights but E by their spectral norm.
+
+    Example:
+        >>> plan = BigGanGenerator(channels=2)
+        >>> network = plan.build(120, (3, 128, 128), condition_width=10)
+        >>> [block.norm1.gain.in_features for block in network.blocks]  # 20 of z and 128 of e
+        [148, 148, 148, 148, 148]
+        >>> network(torch.zeros(2, 120), torch.eye(10)[:2]).shape
+        torch.Size([2, 3, 128, 128])
     """
 
     channels: int = 32

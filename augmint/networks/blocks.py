@@ -37,6 +37,12 @@ def fold_upsampling(weight: Tensor) -> Tensor:
 
     Returns:
         `(in, out, 4, 4)`, as `conv_transpose2d` wants it; gradients flow to `weight`.
+
+    Example:
+        >>> x, w = torch.ones(1, 1, 3, 2), torch.arange(9.0).view(1, 1, 3, 3)
+        >>> at_once = F.conv_transpose2d(x, fold_upsampling(w), stride=2, padding=1)
+        >>> torch.equal(at_once, F.conv2d(F.interpolate(x, scale_factor=2), w, padding=1))
+        True
     """
     w = weight.transpose(0, 1)
     top, middle, bottom = w.unbind(2)
@@ -56,7 +62,15 @@ class Embeds:
 
 
 class Embedding(Embeds, nn.Linear):
-    """A dense layer of a code, without bias."""
+    """A dense layer of a code, without bias.
+
+    Example:
+        >>> layer = Embedding(3, 2)
+        >>> torch.equal(layer(torch.eye(3)), layer.weight.T)
+        True
+        >>> filters(layer)
+        []
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
@@ -92,6 +106,13 @@ class UpsampleConv(Filtering, nn.Module):
         inputs, outputs: channels.
         bias: whether to add a bias.
         folded: run as one transposed convolution; False runs the two layers as written.
+
+    Example:
+        >>> layer, images = UpsampleConv(2, 3), torch.ones(1, 2, 4, 5)
+        >>> at_once = layer(images)
+        >>> layer.folded = False
+        >>> torch.allclose(at_once, layer(images), atol=1e-4), at_once.shape
+        (True, torch.Size([1, 3, 8, 10]))
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, folded: bool = True) -> None:
@@ -132,12 +153,23 @@ def instance_norm(
     Args:
         images: `(N, C, H, W)`, H·W > 1.
         weight, bias: `(C,)`.
+
+    Example:
+        >>> instance_norm(torch.tensor([[[[1.0, 3.0]], [[5.0, 25.0]]]])).flatten()
+        tensor([-1.0000,  1.0000, -1.0000,  1.0000])
     """
     return F.group_norm(images, images.shape[1], weight, bias, epsilon)
 
 
 class InstanceNorm(nn.Module):
-    """`instance_norm` with a learned weight and bias a channel; contiguous format is fastest."""
+    """`instance_norm` with a learned weight and bias a channel; contiguous format is fastest.
+
+    Example:
+        >>> images = torch.tensor([[[[1.0, 3.0, 8.0]]]])
+        >>> layer = InstanceNorm(1)
+        >>> torch.allclose(layer(images), layer(4.0 * images - 7.0), atol=1e-4)
+        True
+    """
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -168,6 +200,11 @@ def batch_statistics(images: FloatImages) -> tuple[Tensor, Tensor]:
 
     Args:
         images: `(N, C, H, W)` in channels_last format, N·H·W even.
+
+    Example:
+        >>> images = torch.arange(8.0).view(2, 1, 2, 2).to(memory_format=torch.channels_last)
+        >>> batch_statistics(images)  # 0 … 7
+        (tensor([3.5000]), tensor([5.2500]))
     """
     n, channels, height, width = images.shape
     runs = _runs(n * height * width, channels)
@@ -188,7 +225,16 @@ def _runs(positions: int, channels: int) -> int:
 
 
 class NormaliseBatch(torch.autograd.Function):
-    """Batch normalisation by the batch's own statistics, given; gradients know they are its own."""
+    """Batch normalisation by the batch's own statistics, given; gradients know they are its own.
+
+    Example:
+        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).requires_grad_()
+        >>> y = NormaliseBatch.apply(x, None, None, torch.tensor([2.0]), torch.tensor([1.0]), 0.0)
+        >>> y.flatten().tolist()
+        [-1.0, 1.0]
+        >>> torch.autograd.grad(y.sum(), x)[0].abs().max()  # the mean moves with the images
+        tensor(0.)
+    """
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -219,7 +265,14 @@ class NormaliseBatch(torch.autograd.Function):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d`, with exact statistics in channels_last format too (`batch_statistics`)."""
+    """`nn.BatchNorm2d`, with exact statistics in channels_last format too (`batch_statistics`).
+
+    Example:
+        >>> images = torch.rand(8, 2, 128, 128).add(1.0).to(memory_format=torch.channels_last)
+        >>> exact = nn.BatchNorm2d(2).double()(images.double())
+        >>> torch.allclose(BatchNorm2d(2)(images).double(), exact, atol=1e-4)
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         n, _, height, width = input.shape
@@ -291,7 +344,14 @@ class _Spectral(nn.Module):
 
 
 class SpectralConv2d(nn.Conv2d, _Spectral):
-    """A convolution whose weight, as an `(out, in·k·k)` matrix, has spectral norm 1."""
+    """A convolution whose weight, as an `(out, in·k·k)` matrix, has spectral norm 1.
+
+    Example:
+        >>> layer = SpectralConv2d(1, 1, 2)
+        >>> _ = nn.init.ones_(layer.weight)  # as a row (1, 1, 1, 1), of norm 2
+        >>> [round(w, 4) for w in layer.normalised_weight().flatten().tolist()]
+        [0.5, 0.5, 0.5, 0.5]
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
@@ -304,7 +364,15 @@ class SpectralConv2d(nn.Conv2d, _Spectral):
 
 
 class SpectralLinear(nn.Linear, _Spectral):
-    """A linear layer whose weight has spectral norm 1."""
+    """A linear layer whose weight has spectral norm 1.
+
+    Example:
+        >>> layer = SpectralLinear(2, 2, bias=False)
+        >>> layer.weight.data = torch.tensor([[4.0, 0.0], [0.0, 1.0]])
+        >>> layer.settle(100)
+        >>> layer(torch.ones(1, 2)).tolist()
+        [[1.0, 0.25]]
+    """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias)
@@ -315,7 +383,14 @@ class SpectralLinear(nn.Linear, _Spectral):
 
 
 class SpectralUpsampleConv(UpsampleConv, _Spectral):
-    """`UpsampleConv` whose 3x3 weight, as an `(out, in·9)` matrix, has spectral norm 1."""
+    """`UpsampleConv` whose 3x3 weight, as an `(out, in·9)` matrix, has spectral norm 1.
+
+    Example:
+        >>> layer = SpectralUpsampleConv(1, 1)
+        >>> _ = nn.init.constant_(layer.weight, 5.0)  # nine fives, of norm 15
+        >>> [round(w, 4) for w in layer.used_weight()[0, 0, 0].tolist()]
+        [0.3333, 0.3333, 0.3333]
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
@@ -330,6 +405,10 @@ def flattened(maps: FloatImages) -> Tensor:
 
     `flatten` hands a contiguous gradient back; behind channels_last maps the next elementwise
     backward pass then walks memory in two orders, ten times slower than one copy here.
+
+    Example:
+        >>> flattened(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]))
+        tensor([[1., 2., 3., 4.]])
     """
     if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
         maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
@@ -337,7 +416,12 @@ def flattened(maps: FloatImages) -> Tensor:
 
 
 def channels_last(network: NetworkT) -> NetworkT:
-    """Return the network with its convolution weights in channels_last memory format."""
+    """Return the network with its convolution weights in channels_last memory format.
+
+    Example:
+        >>> channels_last(nn.Conv2d(3, 8, 5)).weight.stride()  # of neighbours in a channel: 3
+        (75, 1, 15, 3)
+    """
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -346,6 +430,12 @@ def initialise(network: nn.Module, deviation: float = 0.02) -> None:
 
     (Radford et al. 2015, 1511.06434, section 4.) Reads torch's global generator: call inside
     `streams.scope`. Spectral state is settled on the new weights.
+
+    Example:
+        >>> layer = nn.Linear(300, 300)
+        >>> initialise(layer)
+        >>> round(layer.weight.std().item(), 3), bool(layer.bias.any())
+        (0.02, False)
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | UpsampleConv):
@@ -361,7 +451,14 @@ def initialise(network: nn.Module, deviation: float = 0.02) -> None:
 
 
 def initialise_glorot(network: nn.Module) -> None:
-    """Draw weights uniformly in ±sqrt(6 / (fan_in + fan_out)), biases 0 (Glorot and Bengio 2010)."""
+    """Draw weights uniformly in ±sqrt(6 / (fan_in + fan_out)), biases 0 (Glorot and Bengio 2010).
+
+    Example:
+        >>> layer = nn.Linear(300, 300)
+        >>> initialise_glorot(layer)
+        >>> round(layer.weight.abs().max().item(), 2)  # sqrt(6 / 600)
+        0.1
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -374,6 +471,12 @@ def initialise_orthogonal(network: nn.Module) -> None:
 
     (Saxe et al. 2014, 1312.6120; as in Brock et al. 2018, 1809.11096, appendix C.) Spectral state
     is settled on the new weights.
+
+    Example:
+        >>> layer = nn.Linear(5, 3)
+        >>> initialise_orthogonal(layer)
+        >>> torch.allclose(layer.weight @ layer.weight.T, torch.eye(3), atol=1e-5)
+        True
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear | UpsampleConv):
@@ -385,7 +488,16 @@ def initialise_orthogonal(network: nn.Module) -> None:
 
 
 def initialise_he(network: nn.Module) -> None:
-    """Draw weights from N(0, 2 / fan_in), biases 0: keeps variance through ReLUs (He et al. 2015)."""
+    """Draw weights from N(0, 2 / fan_in), biases 0: keeps variance through ReLUs (He et al. 2015).
+
+    Of convolutions and dense layers; transposed convolutions stay as torch drew them.
+
+    Example:
+        >>> layer = nn.Linear(200, 400)
+        >>> initialise_he(layer)
+        >>> round(layer.weight.std().item(), 2)  # sqrt(2 / 200)
+        0.1
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

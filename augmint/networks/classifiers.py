@@ -26,6 +26,13 @@ class Classifier(nn.Module):
     Args:
         trunk: images to features.
         head: features to outputs, one linear layer.
+
+    Example:
+        >>> import torch
+        >>> network = Classifier(nn.Flatten(), nn.Linear(64, 10))
+        >>> images = torch.zeros(2, 1, 8, 8)
+        >>> network.features(images).shape, network(images).shape
+        (torch.Size([2, 64]), torch.Size([2, 10]))
     """
 
     def __init__(self, trunk: nn.Module, head: nn.Module) -> None:
@@ -60,6 +67,11 @@ class SmallCnn(ClassifierArchitecture):
         channels: width of the first block.
         normalisation: of the three blocks.
         dropout: share of features dropped before the head, in training.
+
+    Example:
+        >>> plan = SmallCnn(channels=8)  # 32 maps behind the third block, of 3x3, 4x4, 4x4
+        >>> [plan.build((1, side, side), 10).head.in_features for side in (28, 32, 64)]
+        [288, 512, 512]
     """
 
     channels: int = 32
@@ -116,6 +128,11 @@ class FerSimple(ClassifierArchitecture):
     Keras counts; 5 902 151 are trained. Sizes 18 to 256 px. Public FER2013 network known for 65 to
     66 % accuracy; its first convolution carries an L2 penalty of 0.01 there, which is the
     optimiser's business here. Glorot initialisation, channels_last.
+
+    Example:
+        >>> network = FerSimple().build((1, 48, 48), 7)
+        >>> sum(p.numel() for p in network.parameters())
+        5902151
     """
 
     channels_last: ClassVar[bool] = True
@@ -154,6 +171,12 @@ class FerSurreal(ClassifierArchitecture):
     dense layers of 256; the classes. "Normalisation" is not explained there; local response
     normalisation (Krizhevsky et al. 2012) over 9 channels is our reconstruction, as are the
     padding (which keeps 48 → 24 → 12) and Glorot's initialisation. Sizes 8 to 256 px.
+
+    Example:
+        >>> network = FerSurreal().build((1, 48, 48), 7)
+        >>> dense = [m for m in network.modules() if isinstance(m, nn.Linear)]
+        >>> [layer.in_features for layer in dense]  # the first sees 128 maps of 12x12
+        [18432, 256, 256]
     """
 
     channels_last: ClassVar[bool] = True

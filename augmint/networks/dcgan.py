@@ -82,6 +82,14 @@ class DcganGenerator(GeneratorArchitecture):
         base: smallest allowed side of the grid.
         widths: explicit widths from the grid on, k of them (k + 1 for "resize"); empty follows
             `channels`. `base=8, widths=(128, 128, 64)` at 32 px is the network of many tutorials.
+
+    Example:
+        >>> plan = DcganGenerator(channels=128, upsampling="transposed")
+        >>> plan.map_widths((3, 64, 64))  # figure 1 of the paper: 4x4, 8x8, 16x16, 32x32
+        [1024, 512, 256, 128]
+        >>> import torch
+        >>> DcganGenerator(channels=4).build(10, (3, 20, 36))(torch.zeros(2, 10)).shape
+        torch.Size([2, 3, 20, 36])
     """
 
     channels: int = 64
@@ -114,6 +122,10 @@ class DcganGenerator(GeneratorArchitecture):
 
         Raises:
             UsageError: if `widths` are given, but not as many as the size needs.
+
+        Example:
+            >>> DcganGenerator(channels=64).map_widths((3, 32, 32))  # 4x4, 8x8, 16x16, 32x32
+            [256, 128, 64, 32]
         """
         k = doublings(shape[1], shape[2], self.base)
         maps = k if self.upsampling == "transposed" else k + 1
@@ -193,6 +205,14 @@ class DcganCritic(ComparingCritic):
         minibatch_dimensions: of each kernel.
         minibatch_deviation: samples of a group whose standard deviation is one more map before the
             last convolution (Karras et al. 2018); 0: none.
+
+    Example:
+        >>> import torch
+        >>> output = DcganCritic(channels=4).build((1, 28, 28))(torch.zeros(2, 1, 28, 28))
+        >>> output.value.shape, output.features.shape  # 8 maps of 7x7
+        (torch.Size([2]), torch.Size([2, 392]))
+        >>> [DcganCritic(normalisation=n).batch_coupled for n in ("spectral", "batch", "none")]
+        [False, True, False]
     """
 
     channels: int = 64
@@ -238,7 +258,12 @@ class DcganCritic(ComparingCritic):
 
 
 def halvings(shape: Shape) -> int:
-    """Return how often both sides are halved, rounded down, until the smaller one is 4 to 7."""
+    """Return how often both sides are halved, rounded down, until the smaller one is 4 to 7.
+
+    Example:
+        >>> [halvings((3, side, side)) for side in (8, 28, 32, 100)]  # to 4, 7, 4, 6
+        [1, 2, 3, 4]
+    """
     return (min(shape[1:]) // 4).bit_length() - 1
 
 

@@ -73,6 +73,10 @@ class Residual(nn.Module):
     Args:
         inputs, outputs: channels.
         embedding: width of e; 0 for none.
+
+    Example:
+        >>> Residual(4, 8, 3)(torch.zeros(2, 4, 6, 6), torch.zeros(2, 3)).shape
+        torch.Size([2, 8, 6, 6])
     """
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
@@ -100,6 +104,11 @@ class Residuals(nn.ModuleList):
         channels: of what they give.
         inputs: of what each takes, as multiples of that.
         embedding: its width.
+
+    Example:
+        >>> blocks = Residuals(4, [2, 1], 0)
+        >>> blocks(torch.zeros(2, 8, 6, 6)).shape
+        torch.Size([2, 4, 6, 6])
     """
 
     def __init__(self, channels: int, inputs: Sequence[int], embedding: int) -> None:
@@ -112,7 +121,13 @@ class Residuals(nn.ModuleList):
 
 
 class Attend(nn.Module):
-    """Every position looks at every other: y = x + W softmax(q k^T / sqrt(d)) v, after a norm."""
+    """Every position looks at every other: y = x + W softmax(q k^T / sqrt(d)) v, after a norm.
+
+    Example:
+        >>> layer, images = Attend(4), torch.rand(2, 4, 3, 5)
+        >>> torch.allclose(layer(images).flip(3), layer(images.flip(3)), atol=1e-5)
+        True
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,13 +143,27 @@ class Attend(nn.Module):
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a normalisation over groups of four channels or more, eight groups at most."""
+    """Return a normalisation over groups of four channels or more, eight groups at most.
+
+    Fewer than four channels are one group.
+
+    Example:
+        >>> [group_norm(channels).num_groups for channels in (3, 8, 48, 100)]
+        [1, 2, 8, 5]
+    """
     groups = next(g for g in range(min(8, max(channels // 4, 1)), 0, -1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
 
 
 def small(layer: nn.Conv2d) -> nn.Conv2d:
-    """Scale a layer's first weights by `SMALL`, so that what it adds begins small."""
+    """Scale a layer's first weights by `SMALL`, so that what it adds begins small.
+
+    Example:
+        >>> layer = nn.Conv2d(1, 1, 1)
+        >>> _ = nn.init.ones_(layer.weight)
+        >>> round(small(layer).weight.item(), 6)
+        0.1
+    """
     with torch.no_grad():
         layer.weight.mul_(SMALL)
     return layer
@@ -194,6 +223,14 @@ class FlowUnet(GeneratorArchitecture):
         method: how the equation is solved (`integrate`).
         steps: of the solution.
         guidance: w.
+
+    Example:
+        >>> network = FlowUnet(channels=4, steps=2).build(64, (1, 8, 8))
+        >>> for weight in network.unet.draw.parameters():  # v = 0: nothing moves
+        ...     _ = nn.init.zeros_(weight)
+        >>> latent = torch.randn(2, 64)
+        >>> torch.equal(network(latent), latent.view(2, 1, 8, 8))
+        True
     """
 
     channels: int = 48

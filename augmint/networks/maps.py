@@ -28,7 +28,13 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, UpsampleConv)
 
 
 def entries(layers: nn.Sequential, planes: int) -> nn.ModuleDict:
-    """Return the convolutions V of condition maps, by the place of the layer that each adds to."""
+    """Return the convolutions V of condition maps, by the place of the layer that each adds to.
+
+    Example:
+        >>> layers = nn.Sequential(nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 3))
+        >>> [(place, v.in_channels, v.out_channels) for place, v in entries(layers, 2).items()]
+        [('0', 2, 4), ('2', 2, 1)]
+    """
     if not planes:
         return nn.ModuleDict()
     found = {
@@ -46,6 +52,14 @@ def chain(
 
     Raises:
         UsageError: if a condition is given to a network without entries, or the reverse.
+
+    Example:
+        >>> import torch
+        >>> layers, maps = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1)), torch.ones(1, 3, 4, 4)
+        >>> entered = entries(layers, 2)
+        >>> made = chain(layers, entered, maps, torch.ones(1, 2, 8, 8))
+        >>> torch.allclose(made, layers(maps) + entered["0"](torch.ones(1, 2, 4, 4)), atol=1e-5)
+        True
     """
     if (condition is None) == bool(entered):
         raise UsageError(

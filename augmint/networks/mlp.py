@@ -33,6 +33,13 @@ class MlpGenerator(GeneratorArchitecture):
     Args:
         widths: of the hidden layers. The paper's first has 200 units for z and 1000 for the class,
             here all 1200 see both.
+
+    Example:
+        >>> network = MlpGenerator(widths=(16,)).build(10, (1, 8, 8))
+        >>> network(torch.zeros(2, 10)).shape
+        torch.Size([2, 1, 8, 8])
+        >>> sum(p.numel() for p in network.parameters()) == (10 + 1) * 16 + (16 + 1) * 64
+        True
     """
 
     widths: tuple[int, ...] = (1200, 1200)
@@ -77,6 +84,13 @@ class MlpCritic(CriticArchitecture):
         image, code, joint: units of each layer; 240, 50 and 240 in the paper.
         pieces: affine functions a unit of the first two; 5 in the paper.
         joint_pieces: of the joint layer; 4 in the paper.
+
+    Example:
+        >>> plan = MlpCritic()
+        >>> plan.build((1, 28, 28)).joint.affine.in_features
+        240
+        >>> plan.build((11, 28, 28), appended=10).joint.affine.in_features  # 240 + 50
+        290
     """
 
     image: int = 240
@@ -108,6 +122,13 @@ class Maxout(nn.Module):
     Args:
         inputs, units: widths.
         pieces: functions a unit.
+
+    Example:
+        >>> layer = Maxout(1, 1, 2)
+        >>> layer.affine.weight.data = torch.tensor([[1.0], [-1.0]])
+        >>> _ = nn.init.zeros_(layer.affine.bias)
+        >>> layer(torch.tensor([[-3.0], [2.0]])).tolist()  # max(x, -x)
+        [[3.0], [2.0]]
     """
 
     def __init__(self, inputs: int, units: int, pieces: int) -> None:

@@ -26,10 +26,10 @@ class VarRegressor(ClassifierArchitecture):
     """The regressor of VAR+GAN (Bazrafkan and Corcoran 2018, arXiv 1805.10864, Table 1).
 
     3x3 convolution to `channels`, ReLU, 2x2 max-pooling; the same again; dense `hidden`, ReLU;
-    dense outputs, tanh: 9 577 378 weights at 48x48x3 with 98 outputs. Sizes 8 to 256 px, `released` 18 to 256. The table
-    says nothing of padding; ours keeps the size (48 → 24 → 12). The released code has no padding, a
-    third convolution behind the second pooling, and dropout 0.5 before both dense layers
-    (`released`). Glorot initialisation, channels_last.
+    dense outputs, tanh: 9 577 378 weights at 48x48x3 with 98 outputs. Sizes 8 to 256 px, `released`
+    18 to 256. The table says nothing of padding; ours keeps the size (48 → 24 → 12). The released
+    code has no padding, a third convolution behind the second pooling, and dropout 0.5 before both
+    dense layers (`released`). Glorot initialisation, channels_last.
 
     Args:
         channels: width of the convolutions.
@@ -37,6 +37,11 @@ class VarRegressor(ClassifierArchitecture):
         bounded: end with tanh, for encodings within [-1, 1]; False gives any number, as logits and
             standardised vectors need.
         released: the layers of the released code.
+
+    Example:
+        >>> network = VarRegressor().build((3, 48, 48), 98)
+        >>> sum(p.numel() for p in network.parameters())
+        9577378
     """
 
     channels: int = 64
@@ -85,6 +90,13 @@ class IntegralNetwork(nn.Module):
         mapper: to one map a point, `(N, K, H // cell, W // cell)`.
         shape: of the images.
         cell: side of what one cell of the maps covers, in pixels.
+
+    Example:
+        >>> network = IntegralNetwork(nn.Identity(), nn.Identity(), (1, 4, 4))
+        >>> maps = torch.zeros(2, 1, 4, 4)
+        >>> maps[1, 0, 0, 3] = 100.0  # nowhere in particular; the upper right corner
+        >>> network(maps).tolist()
+        [[0.0, 0.0], [0.75, -0.75]]
     """
 
     across: Tensor
@@ -132,6 +144,13 @@ class IntegralRegressor(ClassifierArchitecture):
         channels: width of the U-Net's first level, and of what is before it.
         depth: how often its sides are halved, 1 to 6.
         largest: side of the maps, at most, unless the shorter side would be too small for `depth`.
+
+    Example:
+        >>> network = IntegralRegressor(channels=2, largest=16).build((1, 32, 32), 10)
+        >>> network(torch.zeros(2, 1, 32, 32)).shape
+        torch.Size([2, 10])
+        >>> network.mapper.head.out_channels, len(network.across)  # 5 maps of 16x16
+        (5, 16)
     """
 
     channels: int = 16

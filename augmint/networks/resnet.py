@@ -57,6 +57,13 @@ class ConditionalBatchNorm2d(nn.Module):
         channels: of the images.
         condition: width of c; 0 for none.
         spectral: divide A and B by their spectral norm.
+
+    Example:
+        >>> layer, images = ConditionalBatchNorm2d(2, 3), torch.rand(2, 2, 4, 4)
+        >>> layer.settle()
+        >>> one, other = torch.eye(3)[[0, 0]], torch.eye(3)[[1, 2]]
+        >>> torch.equal(layer(images, one), layer(images, other))
+        True
     """
 
     def __init__(self, channels: int, condition: int, spectral: bool = False) -> None:
@@ -91,6 +98,11 @@ class SelfAttention(nn.Module):
     Args:
         channels: C, at least 1.
         spectral: divide weights by their spectral norm.
+
+    Example:
+        >>> images = torch.rand(2, 8, 4, 4)
+        >>> torch.equal(SelfAttention(8)(images), images)  # as long as gamma is 0
+        True
     """
 
     def __init__(self, channels: int, spectral: bool = True) -> None:
@@ -116,13 +128,23 @@ class SelfAttention(nn.Module):
 
 
 def dense(inputs: int, outputs: int, spectral: bool, bias: bool = True) -> nn.Linear:
-    """Return a dense layer, its weight divided by its spectral norm where that is asked for."""
+    """Return a dense layer, its weight divided by its spectral norm where that is asked for.
+
+    Example:
+        >>> [type(dense(3, 2, spectral)).__name__ for spectral in (False, True)]
+        ['Linear', 'SpectralLinear']
+    """
     kind = SpectralLinear if spectral else nn.Linear
     return kind(inputs, outputs, bias=bias)
 
 
 def conv(inputs: int, outputs: int, kernel: int, spectral: bool) -> nn.Module:
-    """Return a convolution that keeps the size, as `dense`."""
+    """Return a convolution that keeps the size, as `dense`.
+
+    Example:
+        >>> conv(2, 5, 3, spectral=True)(torch.zeros(1, 2, 7, 9)).shape
+        torch.Size([1, 5, 7, 9])
+    """
     padding = kernel // 2
     if spectral:
         return SpectralConv2d(inputs, outputs, kernel, 1, padding)
@@ -139,6 +161,10 @@ class UpBlock(nn.Module):
         inputs, outputs: channels.
         condition: width of what the normalisations are told; 0 for none.
         spectral: divide all weights by their spectral norm.
+
+    Example:
+        >>> UpBlock(4, 2, 0)(torch.zeros(1, 4, 3, 5)).shape
+        torch.Size([1, 2, 6, 10])
     """
 
     def __init__(self, inputs: int, outputs: int, condition: int, spectral: bool = False) -> None:
@@ -162,6 +188,11 @@ class DownBlock(nn.Module):
 
     The side branch is a 1x1 convolution where the width or size changes (pooled first, which
     commutes). The first block of a critic has no ReLU before it.
+
+    Example:
+        >>> block = DownBlock(2, 4, halves=True, first=True, spectral=False)
+        >>> block(torch.zeros(1, 2, 6, 10)).shape
+        torch.Size([1, 4, 3, 5])
     """
 
     def __init__(
@@ -240,6 +271,11 @@ class ResnetGenerator(GeneratorArchitecture):
         channels: width of the maps (of the finest three above 32 px).
         attention: a self-attention layer before the last block, where the map has half the size.
         spectral: divide all weights by their spectral norm, as in SAGAN (attention always does).
+
+    Example:
+        >>> network = ResnetGenerator(channels=256).build(128, (3, 32, 32))  # SNGAN's
+        >>> sum(p.numel() for p in network.parameters())
+        4276739
     """
 
     channels: int = 64
@@ -305,6 +341,13 @@ class ResnetCritic(ComparingCritic):
         minibatch_dimensions: of each kernel.
         minibatch_deviation: samples of a group whose standard deviation is one more map before the
             last block (Karras et al. 2018); 0: none.
+
+    Example:
+        >>> sngan, biggan = ResnetCritic(128), ResnetCritic(96, plan="biggan")
+        >>> sngan.feature_width((3, 32, 32)), biggan.feature_width((3, 128, 128))
+        (128, 1536)
+        >>> ResnetCritic(4).build((1, 8, 8))(torch.zeros(2, 1, 8, 8)).value.shape
+        torch.Size([2])
     """
 
     channels: int = 64
@@ -376,7 +419,12 @@ class _Critic(nn.Module):
 def built(
     network: nn.Module, initialisation: Literal["glorot", "orthogonal"] = "glorot"
 ) -> nn.Module:
-    """Return the network with its weights drawn and its state settled, in channels_last."""
+    """Return the network with its weights drawn and its state settled, in channels_last.
+
+    Example:
+        >>> bool(built(ConditionalBatchNorm2d(2, 3)).gain.weight.any())  # settled
+        False
+    """
     if initialisation == "orthogonal":
         initialise_orthogonal(network)
         return channels_last(network)

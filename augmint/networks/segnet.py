@@ -27,6 +27,14 @@ class PooledNetwork(nn.Module):
         decoder: blocks, the coarsest first, each behind an unpooling: values go to the places of
             the maxima, zeros elsewhere.
         head: convolution to the outputs.
+
+    Example:
+        >>> import torch
+        >>> same = nn.ModuleList([nn.Identity()])
+        >>> network = PooledNetwork(same, same, nn.Identity())
+        >>> network(torch.tensor([[[[1.0, 2.0], [4.0, 3.0]]]]))
+        tensor([[[[0., 0.],
+                  [4., 0.]]]])
     """
 
     def __init__(self, encoder: nn.ModuleList, decoder: nn.ModuleList, head: nn.Module) -> None:
@@ -81,6 +89,12 @@ class SegNet(_Pooled):
 
     Args:
         channels: width of the first block (64 in the paper); the others scale with it.
+
+    Example:
+        >>> network = SegNet(channels=1).build((3, 32, 32), 12)
+        >>> layers = [m for m in network.encoder.modules() if isinstance(m, nn.Conv2d)]
+        >>> [layer.out_channels for layer in layers]  # VGG-16's, over 64
+        [1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 8, 8, 8]
     """
 
     def check_shape(self, shape: Shape) -> None:
@@ -115,6 +129,14 @@ class SegNetBasic(_Pooled):
 
     Args:
         channels: width of all layers.
+
+    Example:
+        >>> import torch
+        >>> network = SegNetBasic().build((3, 64, 64), 12)
+        >>> round(sum(p.numel() for p in network.parameters()) / 1e6, 1)
+        1.4
+        >>> SegNetBasic(channels=4).build((3, 19, 16), 12)(torch.zeros(2, 3, 19, 16)).shape
+        torch.Size([2, 12, 19, 16])
     """
 
     def check_shape(self, shape: Shape) -> None:

@@ -57,7 +57,12 @@ def check_size(
 def nearest_sizes(
     height: int, width: int, fits: Callable[[int, int], bool], smallest: int, largest: int
 ) -> list[tuple[int, int]]:
-    """Return up to two fitting sizes closest to `height` x `width`; square ones for a square."""
+    """Return up to two fitting sizes closest to `height` x `width`; square ones for a square.
+
+    Example:
+        >>> nearest_sizes(30, 40, lambda h, w: h % 8 == w % 8 == 0, 8, 256)
+        [(32, 40), (24, 40)]
+    """
     sides = range(smallest, largest + 1)
     if height == width:
         found = [(s, s) for s in sides if fits(s, s)]

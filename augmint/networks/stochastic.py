@@ -18,6 +18,11 @@ class GaussianNoise(nn.Module):
     """Adds noise from N(0, deviation²) in training mode; nothing in evaluation.
 
     Reads torch's global generator: training steps run inside `streams.scope`.
+
+    Example:
+        >>> layer, images = GaussianNoise(0.5), torch.zeros(100_000)
+        >>> round(float(layer(images).std()), 1), float(layer.eval()(images).std())
+        (0.5, 0.0)
     """
 
     def __init__(self, deviation: float) -> None:
@@ -37,6 +42,11 @@ class MinibatchDiscrimination(nn.Module):
 
     `(N, F)` to `(N, F + kernels)`. The sum runs over the whole batch, the sample itself included
     (which adds 1). Couples the samples of a batch (Salimans et al. 2016, 1606.03498, section 3.2).
+
+    Example:
+        >>> layer = MinibatchDiscrimination(3, kernels=2)
+        >>> layer(torch.zeros(4, 3))[0].tolist()  # four samples alike
+        [0.0, 0.0, 0.0, 4.0, 4.0]
     """
 
     def __init__(self, features: int, kernels: int = 50, dimensions: int = 30) -> None:
@@ -67,7 +77,12 @@ class ComparingCritic(CriticArchitecture):
 
 
 def compares(features: int, kernels: int, dimensions: int) -> nn.Module:
-    """Return what a critic's features pass through: `MinibatchDiscrimination`, or nothing for 0."""
+    """Return what a critic's features pass through: `MinibatchDiscrimination`, or nothing for 0.
+
+    Example:
+        >>> compares(6, 0, 5), compares(6, 2, 5)(torch.zeros(4, 6)).shape
+        (Identity(), torch.Size([4, 8]))
+    """
     return MinibatchDiscrimination(features, kernels, dimensions) if kernels else nn.Identity()
 
 
@@ -83,6 +98,11 @@ class MinibatchDeviation(nn.Module):
 
     Args:
         group: samples of a group, at least 1 (with 1 the map is constant).
+
+    Example:
+        >>> maps = torch.tensor([0.0, 5.0, 2.0, 9.0]).view(4, 1, 1, 1)
+        >>> MinibatchDeviation(2)(maps)[:, 1].flatten()  # 0 and 2 are a group, 5 and 9
+        tensor([1., 2., 1., 2.])
     """
 
     def __init__(self, group: int = 4) -> None:

@@ -37,7 +37,12 @@ GROUP = 4
 
 
 def activate(x: Tensor) -> Tensor:
-    """Return `sqrt(2) · leaky_relu(x, 0.2)`."""
+    """Return `sqrt(2) · leaky_relu(x, 0.2)`.
+
+    Example:
+        >>> activate(torch.tensor([-5.0, 1.0]))
+        tensor([-1.4142,  1.4142])
+    """
     return F.leaky_relu(x, 0.2) * GAIN
 
 
@@ -45,6 +50,12 @@ class EqualLinear(Filtering, nn.Module):
     """A dense layer whose weight is N(0, 1) / rate at first and multiplied by rate / sqrt(fan_in).
 
     `rate` below 1 slows the layer's learning by that factor (Karras et al. 2019, 1812.04948).
+
+    Example:
+        >>> layer = EqualLinear(4, 1, bias=1.0)
+        >>> _ = nn.init.ones_(layer.weight)
+        >>> layer(torch.ones(1, 4)).item()  # 4 / sqrt(4) + 1
+        3.0
     """
 
     def __init__(self, inputs: int, outputs: int, rate: float = 1.0, bias: float = 0.0) -> None:
@@ -59,11 +70,23 @@ class EqualLinear(Filtering, nn.Module):
 
 
 class EqualEmbedding(Embeds, EqualLinear):
-    """An `EqualLinear` of a code."""
+    """An `EqualLinear` of a code.
+
+    Example:
+        >>> from augmint.networks.blocks import filters
+        >>> [len(filters(kind(3, 2))) for kind in (EqualLinear, EqualEmbedding)]
+        [1, 0]
+    """
 
 
 class EqualConv2d(Filtering, nn.Module):
-    """A convolution that keeps the size (or halves it, blurred first), with equalised weights."""
+    """A convolution that keeps the size (or halves it, blurred first), with equalised weights.
+
+    Example:
+        >>> images = torch.zeros(1, 2, 8, 6)
+        >>> EqualConv2d(2, 3, 3)(images).shape, EqualConv2d(2, 3, 3, halves=True)(images).shape
+        (torch.Size([1, 3, 8, 6]), torch.Size([1, 3, 4, 3]))
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, halves: bool = False) -> None:
         super().__init__()
@@ -90,6 +113,11 @@ def blur(images: FloatImages, before: int, after: int, gain: float = 1.0) -> Flo
 
     Returns:
         `(N, C, H + before + after - 3, W + before + after - 3)`.
+
+    Example:
+        >>> blur(torch.full((1, 1, 1, 1), 64.0), 3, 3)[0, 0, :2]
+        tensor([[1., 3., 3., 1.],
+                [3., 9., 9., 3.]])
     """
     channels = images.shape[1]
     taps = images.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
@@ -99,7 +127,12 @@ def blur(images: FloatImages, before: int, after: int, gain: float = 1.0) -> Flo
 
 
 def doubled(images: FloatImages) -> FloatImages:
-    """Return images of twice the size: zeros between pixels, then the blur with gain 4."""
+    """Return images of twice the size: zeros between pixels, then the blur with gain 4.
+
+    Example:
+        >>> doubled(torch.ones(1, 1, 2, 2))[0, 0, 1]  # zeros lie beyond the edge
+        tensor([0.7500, 1.0000, 1.0000, 0.7500])
+    """
     n, channels, height, width = images.shape
     spread = images.new_zeros(n, channels, height, 2, width, 2)
     spread[:, :, :, 0, :, 0] = images
@@ -120,6 +153,12 @@ class ModulatedConv2d(Filtering, nn.Module):
         style: width of a style.
         demodulates: divide; the layers that draw images do not.
         doubles: a transposed convolution of stride 2, then the blur.
+
+    Example:
+        >>> layer = ModulatedConv2d(8, 3, 1, style=4)
+        >>> weights = layer(torch.eye(8).view(8, 8, 1, 1), torch.ones(8, 4))
+        >>> torch.allclose(weights.square().sum(0).flatten(), torch.ones(3), atol=1e-4)
+        True
     """
 
     def __init__(
@@ -156,6 +195,11 @@ class StyledLayer(nn.Module):
 
     The noise is one N(0, 1) number a pixel, new for each image in training and the same for all in
     evaluation, so that an image depends on its latent alone.
+
+    Example:
+        >>> layer = StyledLayer(4, 2, 3, (6, 8), doubles=True)
+        >>> layer(torch.zeros(1, 4, 3, 4), torch.zeros(1, 3)).shape
+        torch.Size([1, 2, 6, 8])
     """
 
     noise: Tensor
@@ -183,6 +227,11 @@ class Mapping(nn.Module):
     The latent is scaled to unit mean square; a condition passes through a dense layer, is scaled
     likewise and joins it; then `depth` dense layers with leaky ReLU, learning at a hundredth of the
     rate.
+
+    Example:
+        >>> mapping, latent = Mapping(4, 8, 2, 0), torch.tensor([[1.0, 2.0, 0.0, -2.0]])
+        >>> torch.allclose(mapping(latent), mapping(5.0 * latent), atol=1e-5)
+        True
     """
 
     def __init__(self, latent: int, width: int, depth: int, condition: int) -> None:
@@ -201,7 +250,12 @@ class Mapping(nn.Module):
 
 
 def unit(x: Tensor) -> Tensor:
-    """Scale rows to a mean square of 1."""
+    """Scale rows to a mean square of 1.
+
+    Example:
+        >>> unit(torch.tensor([[1.0, 7.0]]))  # the mean square was 25
+        tensor([[0.2000, 1.4000]])
+    """
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
@@ -238,6 +292,15 @@ class StyleGan2Generator(GeneratorArchitecture):
         style: width of a style; 512 in the paper.
         mapping_layers: 8 in the paper.
         mixing: probability, 0.9 in the paper; above 0 it takes latents with N(0, I) noise.
+
+    Example:
+        >>> network = StyleGan2Generator(channels=4, style=16).build(10, (1, 8, 8)).eval()
+        >>> latent = torch.randn(2, 10)
+        >>> styles = network.styles(latent)
+        >>> styles.shape  # three layers, and the one that only draws
+        torch.Size([2, 4, 16])
+        >>> torch.equal(network.synthesise(styles), network(latent))
+        True
     """
 
     channels: int = 32
@@ -336,6 +399,13 @@ class StyleGan2Critic(CriticArchitecture):
         channels: width of the map of the full size; each halving doubles it.
         widest: at most.
         deviation: append the standard deviation of the batch.
+
+    Example:
+        >>> output = StyleGan2Critic(channels=4).build((1, 16, 16))(torch.zeros(2, 1, 16, 16))
+        >>> output.value.shape, output.features.shape  # 4 · 2² wide at 4x4
+        (torch.Size([2]), torch.Size([2, 16]))
+        >>> [StyleGan2Critic(deviation=deviation).batch_coupled for deviation in (False, True)]
+        [False, True]
     """
 
     channels: int = 32

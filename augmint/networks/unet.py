@@ -77,12 +77,18 @@ class UNet(MapperArchitecture):
     of stride 2 up, skips joined by concatenation; widths channels, 2 · channels … 2^depth ·
     channels. The paper's is depth 4 and 64 channels without padding and normalisation, so that its
     map is smaller than the image. Sides from 2^depth, at least 8, to 512 px; where a side is odd, the
-    last row is repeated on the way up. He initialisation, channels_last.
+    last row is repeated on the way up. He initialisation (not of the transposed convolutions, which
+    torch draws), channels_last.
 
     Args:
         channels: width of the first level.
         depth: how often sides are halved, 1 to 6.
         normalisation: batch normalisation behind each convolution.
+
+    Example:
+        >>> network, images = UNet(channels=2).build((1, 9, 13), 5), torch.zeros(2, 1, 9, 13)
+        >>> network(images).shape, network.features(images).shape  # 2 · 2³ wide at the bottom
+        (torch.Size([2, 5, 9, 13]), torch.Size([2, 16]))
     """
 
     channels: int = 16

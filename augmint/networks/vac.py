@@ -89,6 +89,15 @@ class VacMnistGenerator(GeneratorArchitecture):
     Dense 1024, dense 128·7·7, 5x5 transposed convolutions to 64 and to the image. The paper's
     images lie in [0, 1) and its generator ends in a sigmoid; images are [-1, 1] here, so that the
     output is 2 · sigmoid - 1 (and the critic sees 2x - 1). Sizes that are multiples of 4.
+
+    Example:
+        >>> import torch
+        >>> network = VacMnistGenerator().build(100, (1, 12, 8))
+        >>> network.grid  # 7x7 at 28 px
+        (128, 3, 2)
+        >>> images = network(torch.randn(2, 100))
+        >>> images.shape, bool((images.abs() <= 1.0).all())
+        (torch.Size([2, 1, 12, 8]), True)
     """
 
     channels_last: ClassVar[bool] = True
@@ -129,6 +138,12 @@ class VacMnistCritic(CriticArchitecture):
     Args:
         dense_normalisation: also normalise the dense layer, as the authors' program does and the
             paper's table does not.
+
+    Example:
+        >>> import torch
+        >>> output = VacMnistCritic().build((1, 8, 8))(torch.zeros(2, 1, 8, 8))
+        >>> output.value.shape, output.features.shape
+        (torch.Size([2]), torch.Size([2, 1024]))
     """
 
     dense_normalisation: bool = False
@@ -179,6 +194,11 @@ class VacMnistClassifier(ClassifierArchitecture):
 
     Valid 3x3 convolutions to 16 and 8 with ReLU and 2x2 max-pooling, dense 1024, dense classes;
     dropout 0.5 before both dense layers. Sizes 10 to 256 px.
+
+    Example:
+        >>> network = VacMnistClassifier().build((1, 28, 28), 10)
+        >>> sum(p.numel() for p in network.parameters())
+        217394
     """
 
     channels_last: ClassVar[bool] = True
@@ -200,6 +220,12 @@ class VacBinaryClassifier(ClassifierArchitecture):
     With one output (whose sigmoid is the probability) 822 857 parameters at 48x48x3 and 1 388 105
     at 128x128x3; with two outputs the soft-max is the same function of their difference. Sizes
     10 to 256 px.
+
+    Example:
+        >>> plan = VacBinaryClassifier()
+        >>> networks = [plan.build((3, side, side), 1) for side in (48, 128)]
+        >>> [sum(p.numel() for p in network.parameters()) for network in networks]
+        [822857, 1388105]
     """
 
     channels_last: ClassVar[bool] = True
@@ -224,6 +250,11 @@ class VacCifarGenerator(GeneratorArchitecture):
 
     Args:
         width: factor on all widths; 1 is the paper's.
+
+    Example:
+        >>> network = VacCifarGenerator().build(10, (3, 32, 32))
+        >>> sum(p.numel() for p in network.parameters())
+        2379363
     """
 
     width: float = 1.0
@@ -261,6 +292,14 @@ class VacCifarCritic(CriticArchitecture):
 
     Args:
         width: factor on all widths and on the number of kernels; 1 is the paper's.
+
+    Example:
+        >>> VacCifarCritic().feature_width((3, 32, 32))  # 512 maps of 4x4, 50 kernels
+        8242
+        >>> import torch
+        >>> network = VacCifarCritic(width=0.1).build((3, 16, 16))
+        >>> network(torch.zeros(2, 3, 16, 16)).value.shape
+        torch.Size([2])
     """
 
     width: float = 1.0
@@ -310,6 +349,13 @@ class VacCifarClassifier(ClassifierArchitecture):
 
     Args:
         width: factor on all widths; 1 is the paper's.
+
+    Example:
+        >>> network = VacCifarClassifier().build((3, 32, 32), 10)
+        >>> sum(p.numel() for p in network.parameters())
+        4374666
+        >>> [m.in_features for m in network.modules() if isinstance(m, nn.Linear)]
+        [512, 512]
     """
 
     width: float = 1.0

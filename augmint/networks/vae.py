@@ -37,6 +37,12 @@ class Vae(GeneratorArchitecture):
     Args:
         channels: width of the finest map; twice that below.
         patch: side of the blocks of pixels; None: 1 below 16 px, else 2.
+
+    Example:
+        >>> network = Vae(channels=4).build(3, (1, 8, 8))
+        >>> mean, log_variance = network.posterior(torch.zeros(2, 1, 8, 8))
+        >>> mean.shape, log_variance.shape, network(mean).shape
+        (torch.Size([2, 3]), torch.Size([2, 3]), torch.Size([2, 1, 8, 8]))
     """
 
     channels: int = 32
