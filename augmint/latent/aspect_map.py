@@ -97,6 +97,15 @@ class AspectMap:
         latent_dim: width of the latents.
         shape: of the generator's images.
         history: readings of the loss.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> network = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.ones_(network.weight)  # G_a(z) = z
+        >>> told = AspectMap(network, age, AspectMapConfig(output="linear"), 1, (1, 8, 8))
+        >>> told.values(torch.tensor([[-0.5], [1.0]])).tolist()
+        [[25.0], [100.0]]
     """
 
     network: nn.Module
@@ -209,6 +218,15 @@ def train_aspect_map(
             without bounds.
 
     Source: Bazrafkan, Javidnia and Corcoran 2018 (Pattern Recognition Letters 116), section 3.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> latents = torch.linspace(-1.0, 1.0, 16)[:, None]
+        >>> config = AspectMapConfig(hidden=(), output="linear", steps=150, rate=0.1)
+        >>> told = train_aspect_map(latents, 50.0 * (latents.numpy() + 1.0), age, (1, 8, 8), config)
+        >>> told.values(torch.tensor([[-0.5]])).round().tolist()
+        [[25.0]]
     """
     if len(latents) != len(values) or not len(latents):
         raise UsageError(
@@ -288,7 +306,15 @@ def known(aspect: Aspect, values: Tensor) -> Tensor:
 
 
 def squash(raw: Tensor, output: Output, aspect: Aspect) -> Tensor:
-    """Return encoded values of raw outputs (`AspectMapConfig.output`)."""
+    """Return encoded values of raw outputs (`AspectMapConfig.output`).
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.vector import Vector
+        >>> age, label = Vector("age", ("years",)), Category("label", ("cat", "dog"))
+        >>> [squash(torch.zeros(1), "sigmoid", aspect).item() for aspect in (age, label)]
+        [0.0, 0.5]
+    """
     return _SQUASHES[output](raw, aspect.one_hot)
 
 

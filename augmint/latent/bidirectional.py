@@ -74,6 +74,11 @@ class BidirectionalConfig:
 
     Raises:
         UsageError: for a value out of range.
+
+    Example:
+        >>> gan = BidirectionalConfig(rate=2e-4, enters="maps").gan()
+        >>> gan.conditioning["name"], gan.conditioning["enters"], gan.critic_rate
+        ('var', 'maps', 0.0002)
     """
 
     generator: Spec = "began-generator"
@@ -130,6 +135,13 @@ class PairCritic(nn.Module):
         drawn: those of them that enter as maps; all others enter by one dense layer.
         channels: of the first stage.
         shape: of the image.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> critic = PairCritic([Vector("age", ("years",))], [], 4, (1, 8, 8))
+        >>> values, images = torch.zeros(2, 1), torch.zeros(2, 1, 8, 8)
+        >>> critic(values, torch.ones(2, 1, dtype=torch.bool), images).shape
+        torch.Size([2])
     """
 
     def __init__(
@@ -166,7 +178,15 @@ class PairCritic(nn.Module):
 
 
 class ValueEncoder(nn.Module):
-    """E: an image to encoded values; tanh where the encoding lies in [-1, 1]."""
+    """E: an image to encoded values; tanh where the encoding lies in [-1, 1].
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> age = Vector("age", ("years",), low=(0.0,), high=(100.0,))
+        >>> values = ValueEncoder([age], 4, (1, 8, 8))(50.0 * torch.randn(3, 1, 8, 8))
+        >>> values.shape, bool((values.abs() <= 1.0).all())
+        (torch.Size([3, 1]), True)
+    """
 
     def __init__(
         self, aspects: Sequence[Aspect], channels: int, shape: tuple[int, int, int]
@@ -182,12 +202,26 @@ class ValueEncoder(nn.Module):
 
 
 def critic_loss(real: Tensor, fake: Tensor, encoded: Tensor) -> Tensor:
-    """Return -mean[log p_r + log(1 - p_I) + log(1 - p_s)], of logits `(N,)` each."""
+    """Return -mean[log p_r + log(1 - p_I) + log(1 - p_s)], of logits `(N,)` each.
+
+    Example:
+        >>> unsure = torch.zeros(2)
+        >>> critic_loss(unsure, unsure, unsure)  # 3 log 2
+        tensor(2.0794)
+    """
     return F.softplus(-real).mean() + F.softplus(fake).mean() + F.softplus(encoded).mean()
 
 
 def encoder_loss(encoded: Tensor, distance: Tensor, theta: float, signs: Signs) -> Tensor:
-    """Return E's loss of logits `(N,)` and mean squared distances `(N,)`; see the module."""
+    """Return E's loss of logits `(N,)` and mean squared distances `(N,)`; see the module.
+
+    Example:
+        >>> unsure, apart = torch.zeros(2), torch.ones(2)
+        >>> encoder_loss(unsure, apart, 2.0, "consistent")  # log 2 + 2
+        tensor(2.6931)
+        >>> encoder_loss(unsure, apart, 2.0, "literal")  # -log 2 + 2
+        tensor(1.3069)
+    """
     log_p = -F.softplus(-encoded).mean()
     return (log_p if signs == "literal" else -log_p) + theta * distance.mean()
 

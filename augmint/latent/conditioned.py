@@ -33,6 +33,16 @@ class Conditioned(nn.Module):
         generator: G.
         conditioning: how aspects enter it.
         context: what it was trained with.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.conditioning.base import ConditioningContext
+        >>> from augmint.core.registry import CONDITIONING
+        >>> context = ConditioningContext(Schema((Category("label", ("a", "b")),)), (1, 8, 8), 4)
+        >>> network = Conditioned(nn.Identity(), CONDITIONING.create("concatenation"), context)
+        >>> network(torch.zeros(1, network.free), *network.given({"label": torch.tensor([1])}, 1))
+        tensor([[0., 0., 0., 0., 0., 1.]])
     """
 
     def __init__(

@@ -53,6 +53,12 @@ def drawn_pairs(
 
     Returns:
         latents `(count, latent_dim)` and the teacher's stored values.
+
+    Example:
+        >>> generator = nn.Unflatten(1, (1, 2, 2))  # the latent is the image
+        >>> latents, told = drawn_pairs(generator, lambda images: images.max((1, 2, 3)), 5, 4)
+        >>> latents.shape, np.array_equal(told, to_uint8(latents.amax(1)))
+        (torch.Size([5, 4]), True)
     """
     where = resolve_device(device)
     generator.to(where).eval()

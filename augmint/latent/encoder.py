@@ -86,6 +86,14 @@ class LatentEncoder:
         config: how it was trained.
         shape: of the images it takes.
         history: readings of the losses.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
+        >>> _ = nn.init.eye_(network[1].weight)
+        >>> encoder = LatentEncoder(network, EncoderConfig(latent_dim=2), (1, 1, 2))
+        >>> images = np.array([[[[0, 255]]]], np.uint8)
+        >>> encoder(images).tolist(), encoder.invert(nn.Unflatten(1, (1, 1, 2)), images).l1.tolist()
+        ([[-1.0, 1.0]], [0.0])
     """
 
     network: nn.Module
@@ -175,6 +183,12 @@ def train_encoder(
 
     Raises:
         UsageError: if the encoder cannot take the shape, or rows do not agree in number.
+
+    Example:
+        >>> config = EncoderConfig(latent_dim=64, channels=2, steps=2, batch=4)
+        >>> encoder = train_encoder(nn.Unflatten(1, (1, 8, 8)), (1, 8, 8), config)
+        >>> encoder(np.zeros((3, 1, 8, 8), np.uint8)).shape
+        torch.Size([3, 64])
     """
     rows = {len(g) for g in given} | ({len(images)} if images is not None else set())
     if len(rows) > 1 or 0 in rows:

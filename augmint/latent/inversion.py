@@ -161,6 +161,13 @@ def invert(
         TrainingDivergedError: if an error is not finite.
 
     Source: Bazrafkan, Javidnia and Corcoran 2018 (Pattern Recognition Letters 116), equation 4.
+
+    Example:
+        >>> images = np.array([[[[0, 255]]]], np.uint8)
+        >>> config = InversionConfig(latent_dim=2, steps=100, loss="l2")
+        >>> found = invert(nn.Unflatten(1, (1, 1, 2)), images, config)
+        >>> found.latents.round(decimals=1).tolist()
+        [[-1.0, 1.0]]
     """
     where = resolve_device(device)
     _check(images, config, start, given)
@@ -205,6 +212,12 @@ def errors(
         given: further inputs of G.
         batch: images a forward pass.
         device: "auto", "cpu" or "cuda".
+
+    Example:
+        >>> black, grey = np.zeros((1, 1, 2, 2), np.uint8), torch.zeros(1, 4)
+        >>> l1, psnr = errors(nn.Unflatten(1, (1, 2, 2)), black, grey)
+        >>> l1.item(), round(psnr.item(), 2)  # 10 log10(4)
+        (1.0, 6.02)
     """
     where, dtype = resolve_device(device), _dtype(generator)
     found = np.zeros((2, len(images)), np.float64)

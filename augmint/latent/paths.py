@@ -55,6 +55,10 @@ def spherical(first: Tensor, last: Tensor, inner: int = MIRROR_STEPS) -> Tensor:
     Args:
         first, last: `(…, d)`.
         inner: n, latents between them, at least 0.
+
+    Example:
+        >>> spherical(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 1)[1]
+        tensor([1.4142, 1.4142])
     """
     share = _shares(inner)
     a, b = first.unsqueeze(-2), last.unsqueeze(-2)
@@ -76,12 +80,22 @@ def arithmetic(latents: Tensor, without: Tensor, with_it: Tensor, weight: float 
         latents: `(N, d)`.
         without, with_it: latents `(M, d)` of images that lack the quality, and that have it.
         weight: how much of it.
+
+    Example:
+        >>> plain, smiling = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [4.0, 0.0]])
+        >>> arithmetic(torch.tensor([[5.0, 5.0]]), plain, smiling)
+        tensor([[7., 5.]])
     """
     return latents + weight * (with_it.mean(0) - without.mean(0))
 
 
 def truncation(latent: Tensor, levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)) -> Tensor:
-    """Return `psi · z` for each level psi, `(len(levels), d)`: from the typical image outwards."""
+    """Return `psi · z` for each level psi, `(len(levels), d)`: from the typical image outwards.
+
+    Example:
+        >>> truncation(torch.tensor([4.0, 8.0]), (0.0, 0.5, 1.0)).tolist()
+        [[0.0, 0.0], [2.0, 4.0], [4.0, 8.0]]
+    """
     return torch.tensor(levels, dtype=latent.dtype)[:, None] * latent
 
 
@@ -123,6 +137,11 @@ def walk(
         latents: `(n, d)`.
         maps: of the aspects.
         given: further inputs of G, n rows each.
+
+    Example:
+        >>> path = linear(torch.tensor([-1.0]), torch.tensor([1.0]), 4)
+        >>> walk(nn.Unflatten(1, (1, 1, 1)), path).images.flatten().tolist()
+        [0, 51, 102, 153, 204, 255]
     """
     generator.eval()
     where = next((p.device for p in generator.parameters()), torch.device("cpu"))
@@ -135,7 +154,12 @@ def walk(
 
 
 def with_mirrors(images: ByteArray) -> ByteArray:
-    """Return images and, behind them, their mirror images: what the mirror experiment inverts."""
+    """Return images and, behind them, their mirror images: what the mirror experiment inverts.
+
+    Example:
+        >>> with_mirrors(np.array([[[[1, 2, 3]]]], np.uint8)).tolist()
+        [[[[1, 2, 3]]], [[[3, 2, 1]]]]
+    """
     return np.concatenate((images, images[..., ::-1]))
 
 
@@ -165,6 +189,16 @@ def mirror_walks(
 
     Raises:
         UsageError: if there is no pair, or nothing moves along any path.
+
+    Example:
+        >>> from augmint.latent.inversion import Inversion
+        >>> exact = [np.zeros(2)] * 4
+        >>> inverted = Inversion(torch.tensor([[-1.0, 1.0], [1.0, -1.0]]), *exact)
+        >>> walks, numbers = mirror_walks(nn.Unflatten(1, (1, 1, 2)), inverted, inner=1)
+        >>> walks[0].images.reshape(3, 2).tolist()
+        [[0, 255], [128, 128], [255, 0]]
+        >>> numbers["end_asymmetry"], numbers["midpoint_asymmetry"]
+        (2.0, 0.0)
     """
     count = len(inverted) // 2
     if not count or len(inverted) % 2 or inner < 1:
@@ -187,7 +221,13 @@ def mirror_walks(
 
 
 def evenness(walks: Sequence[Walk]) -> dict[str, float]:
-    """Return `metrics.aspects.smoothness` of the images and of each aspect's encoding, by name."""
+    """Return `metrics.aspects.smoothness` of the images and of each aspect's encoding, by name.
+
+    Example:
+        >>> images = np.array([0, 1, 2], np.uint8).reshape(3, 1, 1, 1)
+        >>> evenness([Walk(torch.zeros(3, 1), images)])
+        {'image_largest_step': 1.0, 'image_bend': 0.0, 'image_detour': 1.0}
+    """
     paths = {"image": np.stack([w.images for w in walks]).astype(np.float64)}
     for name in walks[0].encoded:
         paths[name] = np.stack([w.encoded[name].numpy() for w in walks])
@@ -231,6 +271,10 @@ def frames(of: Walk, name: str | None = None, scale: int = 4) -> ByteArray:
         of: the walk.
         name: an aspect that is drawn over them; None: none.
         scale: whole factor.
+
+    Example:
+        >>> frames(Walk(torch.zeros(3, 1), np.zeros((3, 1, 8, 6), np.uint8)), scale=2).shape
+        (3, 3, 16, 12)
     """
     from augmint.core.pictures import as_rgb
 
@@ -266,6 +310,12 @@ def gif(images: ByteArray, milliseconds: int = 120, back: bool = True) -> bytes:
 
     Raises:
         UsageError: for a single frame, or another shape.
+
+    Example:
+        >>> from PIL import Image
+        >>> images = np.arange(3, dtype=np.uint8)[:, None, None, None].repeat(3, 1) * 100
+        >>> Image.open(io.BytesIO(gif(images))).n_frames  # 0, 1, 2, and 1 on the way back
+        4
     """
     from PIL import Image as Pillow
 

@@ -25,7 +25,14 @@ _GAIN = 0.99  # a loss that fell below this share of its least has moved
 
 
 def draw(numbers: Stream, width: int, prior: Prior) -> Tensor:
-    """Return latents `(ids, width)` from a prior: uniform in [-1, 1) or N(0, I)."""
+    """Return latents `(ids, width)` from a prior: uniform in [-1, 1) or N(0, I).
+
+    Example:
+        >>> draw(stream(0, "latent", 0, ids=[7, 9]), 4, "uniform").shape
+        torch.Size([2, 4])
+        >>> bool((draw(stream(0, "latent", 0, 1000), 4, "uniform").abs() <= 1.0).all())
+        True
+    """
     if prior == "uniform":
         return numbers.uniform(width, -1.0, 1.0)
     return numbers.normal(width)
