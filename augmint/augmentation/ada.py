@@ -42,6 +42,12 @@ class Draws:
         on: booleans `(N, 13)`, the columns in the order of `NAMES`.
         unit: `(N, 8)` uniform in [0, 1).
         normal: `(N, 7)` from N(0, 1).
+
+    Example:
+        >>> on = torch.arange(26).view(2, 13) == NAMES["luma"]
+        >>> draws = Draws(on, torch.zeros(2, 8), torch.zeros(2, 7))
+        >>> draws.drawn("luma", torch.tensor([-1.0, -1.0]), rest=1.0).tolist()
+        [-1.0, 1.0]
     """
 
     on: Tensor
@@ -90,6 +96,13 @@ class Ada(AdaptiveAugmenter):
         target: r_t that is aimed at, -1 to 1; higher values augment less.
         interval: critic steps between two changes of p.
         kimg: thousands of real images shown in which p can go from 0 to 1.
+
+    Example:
+        >>> ada = Ada(interval=1, kimg=1.0)
+        >>> state, _ = ada.adapt(torch.ones(8), 250, ada.init_state())
+        >>> state, _ = ada.adapt(torch.ones(8), 250, state)
+        >>> state["p"].item()
+        0.25
     """
 
     differentiable: ClassVar[bool] = True
@@ -205,6 +218,12 @@ def movement(draws: Draws, size: tuple[int, int], groups: tuple[Kind, ...]) -> C
     """Return blitting and geometry as one map: quarter turns and whole shifts first.
 
     The paper's order is mirror, quarter turn, whole shift, scale, turn, stretch, turn, shift.
+
+    Example:
+        >>> on = torch.arange(13)[None] == NAMES["mirror"]
+        >>> mirrored = movement(Draws(on, torch.zeros(1, 8), torch.zeros(1, 7)), (8, 8), ("blit",))
+        >>> mirrored.forward_points(torch.tensor([[[1.0, 2.0]]])).tolist()
+        [[[7.0, 2.0]]]
     """
     unit, normal = draws.unit, draws.normal
     height, width = size
@@ -248,6 +267,12 @@ def colours(draws: Draws, channels: int) -> tuple[Tensor, Tensor]:
 
     With m the mean over channels, `x' = f c (m + b) + c s R (x - m)`: brightness b, contrast c,
     f = -1 where luma flips, saturation s and hue R of RGB only.
+
+    Example:
+        >>> on = torch.arange(13)[None] == NAMES["luma"]
+        >>> matrix, _ = colours(Draws(on, torch.zeros(1, 8), torch.zeros(1, 7)), channels=1)
+        >>> matrix.item()
+        -1.0
     """
     unit, normal = draws.unit, draws.normal
     b = draws.drawn("brightness", normal[:, 4] * BRIGHTNESS, 0.0)

@@ -34,8 +34,9 @@ class DiffAugment(ExpertAugmenter):
     """Colour, translation, affine and cut-out, each with gradients (Zhao et al. 2020, arXiv
     2006.10738; the affine is an addition).
 
-    By default it is weaker than the paper's policy, without cut-out and with an affine. Translation,
-    by fractions of a pixel too, and affine share one resampling. Colour is `x' = k (s (x + b) + (1 - s) m_c + ...)` in one fused form (`recolour`), not clipped.
+    By default it is weaker than the paper's policy, without cut-out and with an affine.
+    Translation, by fractions of a pixel too, and affine share one resampling. Colour is
+    `x' = k (s x + (1 - s) m_c) + (1 - k) m + b` in one fused form (`recolour`), not clipped.
     Second derivatives through the resampling do not exist: penalties differentiate by the
     critic's input behind the augmentation.
 
@@ -50,6 +51,15 @@ class DiffAugment(ExpertAugmenter):
         scale: largest relative change of size of the affine, 0 to 1.
         cutout: side of the erased square over the frame's, 0 to 1 (the paper: 0.5); erased is 0.
         padding: what comes in from outside: the nearest pixel, or 0 ("fill", the paper's).
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> erasing = DiffAugment(policy=("cutout",), cutout=0.5)
+        >>> images = torch.ones(1, 1, 8, 8, requires_grad=True)
+        >>> seen, _ = erasing(images, {}, Schema(()), stream(0, "critic"))
+        >>> torch.equal(torch.autograd.grad(seen.sum(), images)[0], seen)
+        True
     """
 
     differentiable: ClassVar[bool] = True

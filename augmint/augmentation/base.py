@@ -161,7 +161,17 @@ def on_device(coordinates: CoordinateMap, images: Tensor) -> CoordinateMap:
 
 
 def moved(aspects: AspectValues, schema: Schema, coordinates: CoordinateMap) -> AspectValues:
-    """Return every aspect warped by the map."""
+    """Return every aspect warped by the map.
+
+    Example:
+        >>> import torch
+        >>> from augmint.aspects.base import CoordinateMap, Schema
+        >>> from augmint.aspects.vector import Vector
+        >>> mirror = CoordinateMap(torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (8, 8))
+        >>> schema = Schema((Vector("pose", ("yaw",), mirrored=("yaw",)),))
+        >>> moved({"pose": torch.tensor([[10.0]])}, schema, mirror)["pose"].tolist()
+        [[-10.0]]
+    """
     return {name: schema[name].warp(values, coordinates) for name, values in aspects.items()}
 
 

@@ -89,6 +89,12 @@ def warp_images(
 
     Raises:
         UsageError: if images and map differ in size.
+
+    Example:
+        >>> right = affine_map((1, 4), torch.zeros(1), shift=torch.tensor([[1.0, 0.0]]))
+        >>> row = torch.tensor([[[[0.0, 0.25, 0.5, 0.75]]]])
+        >>> warp_images(row, right, "fill", mode="nearest").flatten().tolist()
+        [-1.0, 0.0, 0.25, 0.5]
     """
     if tuple(images.shape[-2:]) != tuple(coordinates.size):
         raise UsageError(
@@ -104,7 +110,12 @@ def warp_images(
 
 
 def spread(unit: Tensor, strength: float) -> Tensor:
-    """Map draws in [0, 1) to [-strength, strength)."""
+    """Map draws in [0, 1) to [-strength, strength).
+
+    Example:
+        >>> spread(torch.tensor([0.0, 0.5, 0.75]), 3.0).tolist()
+        [-3.0, 0.0, 1.5]
+    """
     return unit.mul(2.0 * strength).sub(strength)
 
 
@@ -117,6 +128,13 @@ class Shift(GeometricAugmenter):
         share: the largest shift over the side, 0 to 0.5, rounded to pixels (0.1 of 28: 3).
         padding: what comes in from outside.
         fill: the value outside, for padding "fill".
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> maps = Shift(share=0.25).draw(stream(0, "train", ids=100), (8, 8))
+        >>> moved = maps.forward_points(torch.full((100, 1, 2), 4.0)) - 4.0
+        >>> sorted({int(pixels) for pixels in moved.flatten().tolist()})
+        [-2, -1, 0, 1, 2]
     """
 
     share: float = 0.1
@@ -150,6 +168,14 @@ class Affine(GeometricAugmenter):
         flip: probability of a horizontal flip before the rest, 0 to 1.
         padding: what comes in from outside.
         fill: the value outside, for padding "fill".
+
+    Example:
+        Without a shift the centre of the frame stays where it is.
+
+        >>> from augmint.core.streams import stream
+        >>> maps = Affine(rotation=180.0, shift=0.0).draw(stream(0, "train", ids=2), (8, 8))
+        >>> maps.forward_points(torch.full((2, 1, 2), 4.0)).tolist()
+        [[[4.0, 4.0]], [[4.0, 4.0]]]
     """
 
     rotation: float = 12.0
@@ -196,6 +222,14 @@ class Flip(GeometricAugmenter):
 
     Args:
         probability: 0 to 1.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> row = torch.tensor([[[[0.0, 0.25, 0.5, 1.0]]]])
+        >>> mirrored, _ = Flip(probability=1.0)(row, {}, Schema(()), stream(0, "train"))
+        >>> mirrored.flatten().tolist()
+        [1.0, 0.5, 0.25, 0.0]
     """
 
     probability: float = 0.5

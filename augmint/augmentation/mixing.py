@@ -52,6 +52,13 @@ def soft_labels(
 
     Raises:
         IncompatibleError: for an aspect that is no category.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> labels, part = {"label": torch.tensor([0, 1])}, torch.tensor([0.75, 0.5])
+        >>> soft_labels(labels, schema, part, partner=torch.tensor([1, 0]))["label"].tolist()
+        [[0.75, 0.25], [0.5, 0.5]]
     """
     mixed = {}
     for name, values in aspects.items():
@@ -104,6 +111,17 @@ class MixUp(Mixer):
 
     Args:
         concentration: a; 0.2 as in the paper's ImageNet runs.
+
+    Example:
+        A black cat and a white dog: how bright a pixel is, is how much of a dog it is.
+
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), {"label": torch.arange(2)}
+        >>> mixed, soft = MixUp()(images, labels, schema, stream(0, "mix", ids=2))
+        >>> torch.allclose(mixed.flatten(), soft["label"][:, 1])
+        True
     """
 
     concentration: float = 0.2
@@ -127,6 +145,17 @@ class CutMix(Mixer):
 
     Args:
         concentration: a; 1 as in the paper.
+
+    Example:
+        The label's share is that of the pixels, also where the frame cuts the box.
+
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> images, labels = torch.eye(2)[1].view(2, 1, 1, 1).expand(2, 1, 8, 8), torch.arange(2)
+        >>> mixed, soft = CutMix()(images, {"label": labels}, schema, stream(0, "train", ids=2))
+        >>> torch.allclose(mixed.mean((1, 2, 3)), soft["label"][:, 1])
+        True
     """
 
     def __call__(

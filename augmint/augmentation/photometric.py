@@ -39,7 +39,18 @@ class Factor(PhotometricAugmenter):
 @AUGMENTERS.register("brightness")
 @dataclass(frozen=True)
 class Brightness(Factor):
-    """Scales the light of an image: `u' = f u`, u in [0, 1]."""
+    """Scales the light of an image: `u' = f u`, u in [0, 1].
+
+    Example:
+        Mid-grey, u = 0.5, becomes 0.25 to 0.75.
+
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> half, middle = Brightness(strength=0.5), torch.zeros(100, 1, 2, 2)
+        >>> changed, _ = half(middle, {}, Schema(()), stream(0, "train", ids=100))
+        >>> bool((changed.abs() <= 0.5).all()), len(changed.unique())
+        (True, 100)
+    """
 
     def change(self, images: Tensor, parameters: Tensor) -> Tensor:
         return operations.brightness(images, parameters)
@@ -48,7 +59,16 @@ class Brightness(Factor):
 @AUGMENTERS.register("contrast")
 @dataclass(frozen=True)
 class Contrast(Factor):
-    """Stretches an image about its mean grey: `x' = m + f (x - m)`."""
+    """Stretches an image about its mean grey: `x' = m + f (x - m)`.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> images = torch.tensor([0.0, 0.5]).expand(2, 1, 2, 2)
+        >>> changed, _ = Contrast()(images, {}, Schema(()), stream(0, "train", ids=2))
+        >>> [round(mean, 4) for mean in changed.mean((1, 2, 3)).tolist()]
+        [0.25, 0.25]
+    """
 
     def change(self, images: Tensor, parameters: Tensor) -> Tensor:
         return operations.contrast(images, parameters)
@@ -57,7 +77,16 @@ class Contrast(Factor):
 @AUGMENTERS.register("saturation")
 @dataclass(frozen=True)
 class Saturation(Factor):
-    """Stretches RGB about each pixel's grey; images of other channel counts stay."""
+    """Stretches RGB about each pixel's grey; images of other channel counts stay.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> grey = torch.linspace(-1.0, 1.0, 4).view(1, 1, 2, 2)
+        >>> changed, _ = Saturation()(grey, {}, Schema(()), stream(0, "train"))
+        >>> torch.equal(changed, grey)
+        True
+    """
 
     def change(self, images: Tensor, parameters: Tensor) -> Tensor:
         return operations.saturation(images, parameters)
@@ -66,7 +95,18 @@ class Saturation(Factor):
 @AUGMENTERS.register("gamma")
 @dataclass(frozen=True)
 class Gamma(Factor):
-    """Bends the tone curve: `u' = u^g`, g = exp(U(-strength, strength))."""
+    """Bends the tone curve: `u' = u^g`, g = exp(U(-strength, strength)).
+
+    Example:
+        Black and white stay; what lies between moves.
+
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> images = torch.tensor([-1.0, 0.0, 1.0]).expand(1, 1, 3, 3)
+        >>> changed, _ = Gamma()(images, {}, Schema(()), stream(0, "train"))
+        >>> [abs(change) < 1e-6 for change in (changed - images)[0, 0, 0].tolist()]
+        [True, False, True]
+    """
 
     def draw(self, stream: Stream, images: Tensor) -> Tensor:
         return torch.exp(spread(stream.uniform(1)[:, 0], self.strength))
@@ -83,6 +123,15 @@ class Colour(PhotometricAugmenter):
     Args:
         brightness, contrast, saturation: half-widths of the factors about 1, 0 to 1.
         gamma: half-width of the exponent's logarithm, 0 to 1.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> only_contrast = Colour(brightness=0.0, saturation=0.0, gamma=0.0)
+        >>> plain = torch.full((2, 3, 2, 2), 0.25)
+        >>> changed, _ = only_contrast(plain, {}, Schema(()), stream(0, "train", ids=2))
+        >>> torch.allclose(changed, plain)
+        True
     """
 
     brightness: float = 0.2
@@ -112,6 +161,14 @@ class Noise(PhotometricAugmenter):
 
     Args:
         strength: the largest standard deviation on the scale of [-1, 1], 0 to 1.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> middle = torch.zeros(4, 1, 32, 32)
+        >>> noisy, _ = Noise(strength=0.1)(middle, {}, Schema(()), stream(0, "train", ids=4))
+        >>> bool((noisy.std((1, 2, 3)) < 0.11).all())
+        True
     """
 
     strength: float = 0.1
@@ -143,6 +200,13 @@ class Erase(PhotometricAugmenter):
         smallest, largest: shares of the area, 0 to 1.
         elongation: logarithm of the largest ratio of the sides, 0 to 2; 0 gives the frame's own.
         fill: the value put in, -1 to 1.
+
+    Example:
+        A box in the middle with half of the frame's sides: 4 x 4 of 8 x 8 pixels.
+
+        >>> box = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
+        >>> int(Erase(fill=-1.0).change(torch.ones(1, 1, 8, 8), box).eq(-1.0).sum())
+        16
     """
 
     probability: float = 0.5
@@ -182,6 +246,10 @@ def boxes(parameters: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         parameters: `(N, 4)` centre x, centre y, width, height, as shares of the frame.
         size: height and width.
+
+    Example:
+        >>> boxes(torch.tensor([[0.25, 0.5, 0.5, 1.0]]), (2, 4)).int().tolist()
+        [[[[1, 1, 0, 0], [1, 1, 0, 0]]]]
     """
     height, width = size
     device = parameters.device

@@ -35,7 +35,16 @@ CLASSIC_POLICIES: tuple[str, ...] = (
 @AUGMENTERS.register("none")
 @dataclass(frozen=True)
 class Identity(ExpertAugmenter):
-    """Leaves images and aspects as they are."""
+    """Leaves images and aspects as they are.
+
+    Example:
+        >>> import torch
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.core.streams import stream
+        >>> images = torch.zeros(1, 1, 8, 8)
+        >>> Identity()(images, {}, Schema(()), stream(0, "train"))[0] is images
+        True
+    """
 
     def __call__(
         self, images: Tensor, aspects: AspectValues, schema: Schema, stream: Stream
@@ -46,7 +55,14 @@ class Identity(ExpertAugmenter):
 @AUGMENTERS.register("flip-affine")
 @dataclass(frozen=True)
 class FlipAffine(Affine):
-    """An affine that mirrors half of the images first, still in one resampling."""
+    """An affine that mirrors half of the images first, still in one resampling.
+
+    Example:
+        >>> from augmint.core.streams import stream
+        >>> maps = FlipAffine().draw(stream(0, "train", ids=1000), (8, 8))
+        >>> round(maps.mirrors.float().mean().item(), 1)
+        0.5
+    """
 
     flip: float = 0.5
 
@@ -59,6 +75,10 @@ class AffineColour(ExpertAugmenter):
     Args:
         affine: fields of the affine.
         colour: fields of the colour set.
+
+    Example:
+        >>> AffineColour().mirrors, AffineColour(affine=Affine(flip=0.5)).mirrors
+        (False, True)
     """
 
     affine: Affine = field(default_factory=Affine)

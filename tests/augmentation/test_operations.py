@@ -81,3 +81,11 @@ def test_constant_images_stay() -> None:
     torch.testing.assert_close(operations.equalise(flat), flat, atol=1 / 255, rtol=0)
     torch.testing.assert_close(operations.contrast(flat, torch.tensor([0.1, 1.9])), flat)
     torch.testing.assert_close(operations.sharpness(flat, torch.tensor([0.1, 1.9])), flat)
+
+
+@pytest.mark.parametrize("name", ["auto_contrast", "equalise"])
+def test_any_memory_format(name: str) -> None:
+    x = to_float(picture(3))
+    operation = getattr(operations, name)
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(operation(last), operation(x))
