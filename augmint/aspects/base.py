@@ -34,6 +34,12 @@ class CoordinateMap:
     Args:
         matrix: `(N, 2, 3)`; input (x, y) = matrix @ (x_out, y_out, 1).
         size: height and width of the frame (the same before and after).
+
+    Example:
+        >>> import torch
+        >>> mirror = CoordinateMap(torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (4, 8))
+        >>> mirror.forward_points(torch.tensor([[[1.0, 2.0]]])).tolist(), mirror.mirrors.tolist()
+        ([[[7.0, 2.0]]], [True])
     """
 
     matrix: Tensor
@@ -230,7 +236,16 @@ class Aspect(ABC):
 
 @dataclass(frozen=True)
 class Schema:
-    """The ordered, named aspects of a data set."""
+    """The ordered, named aspects of a data set.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> schema.to_plain()
+        [{'kind': 'category', 'name': 'label', 'classes': ['cat', 'dog']}]
+        >>> Schema.from_plain(schema.to_plain()) == schema
+        True
+    """
 
     aspects: tuple[Aspect, ...]
 
