@@ -82,6 +82,13 @@ def open_files(path: Path, limits: ArchiveLimits | None = None) -> Files:
 
     Raises:
         DataError: if it is neither, cannot be read, or holds what is refused.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.txt").write_bytes(b"hello")
+        ...     open_files(Path(folder)).sizes
+        {'a.txt': 5}
     """
     try:
         if path.is_dir():
@@ -109,6 +116,14 @@ class FolderFiles(Files):
         DataError: for a link that leaves the folder, leads in a circle or stands below another
             one, a name that is not valid text, a nesting over 64 folders, or a folder that cannot
             be listed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "cat").mkdir()
+        ...     _ = Path(folder, "cat", "a.txt").write_bytes(b"hello")
+        ...     FolderFiles(Path(folder)).read("cat/a.txt")
+        b'hello'
     """
 
     def __init__(self, location: Path) -> None:
@@ -185,6 +200,15 @@ class ZipFiles(Files):
             packed by another method than deflate;
             for more members or bytes, or a higher compression ratio, than the limits allow; for
             an archive that is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with zipfile.ZipFile(Path(folder, "set.zip"), "w") as archive:
+        ...         archive.writestr("cat/a.txt", "hello")
+        ...     files = ZipFiles(Path(folder, "set.zip"), ArchiveLimits())
+        ...     files.names, files.read("cat/a.txt")
+        (['cat/a.txt'], b'hello')
     """
 
     def __init__(self, location: Path, limits: ArchiveLimits) -> None:

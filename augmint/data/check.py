@@ -143,6 +143,17 @@ def check(
 
     Returns:
         The report; it changes nothing.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.data.table import Table
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     black, parts = np.zeros((2, 1, 8, 8), np.uint8), {"train": [0], "test": [1]}
+        ...     table = Table.write(Path(folder, "table"), black, {}, Schema(()), ["a", "b"], parts)
+        ...     check(table).across_counts
+        {'train/test': 1}
     """
     own = {p: np.asarray(r, np.int64) for p, r in (parts or table.parts).items()}
     ordered = {p: own[p] for p in (*PARTS, *sorted(set(own) - set(PARTS))) if p in own}
@@ -233,6 +244,18 @@ def training_rows_without(
         table: with a part `train` (or `all`).
         near: drop confirmed near duplicates of validation and test images too.
         parts: the parts that were given to `check`, if any.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.data.table import Table
+        >>> images = np.array([5, 9, 5], np.uint8).reshape(3, 1, 1, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     place, parts = Path(folder, "table"), {"train": [0, 1], "test": [2]}
+        ...     table = Table.write(place, images, {}, Schema(()), ["a", "b", "c"], parts)
+        ...     training_rows_without(check(table), table).tolist()
+        [1]
     """
     chosen = parts or table.parts
     train = np.asarray(chosen.get("train", chosen.get("all", [])), np.int64)
@@ -267,6 +290,18 @@ def grouping(table: Table) -> IntArray:
 
     Splitting by these groups (`splits.stratified(..., groups=grouping(table))`) cannot put an
     image, or a subject, on both sides.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.data.table import Table
+        >>> images = np.array([5, 9, 5], np.uint8).reshape(3, 1, 1, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     place, parts = Path(folder, "table"), {"all": range(3)}
+        ...     group = grouping(Table.write(place, images, {}, Schema(()), ["a", "b", "c"], parts))
+        >>> bool(group[0] == group[2]), bool(group[0] == group[1])
+        (True, False)
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -289,6 +324,11 @@ def pixel_codes(images: ByteArray) -> npt.NDArray[np.int64]:
     """Return a number for every image, `(N,)`, equal exactly where all pixels are equal.
 
     Images are compared by BLAKE2b digests of 128 bits.
+
+    Example:
+        >>> code = pixel_codes(np.array([5, 9, 5], np.uint8).reshape(3, 1, 1, 1))
+        >>> bool(code[0] == code[2]), bool(code[0] == code[1])
+        (True, False)
     """
     digests = bytearray()
     for start in range(0, len(images), 1024):

@@ -153,6 +153,13 @@ def orientation_of(opened: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, of an image whose pixels are not loaded yet.
 
     A TIFF is turned, and its tag gone, once they are.
+
+    Example:
+        >>> from PIL import Image
+        >>> image = Image.new("L", (2, 1))
+        >>> image.getexif()[0x0112] = 6
+        >>> orientation_of(image), orientation_of(Image.new("L", (2, 1)))
+        (6, 1)
     """
     told = opened.getexif().get(_ORIENTATION, 1)
     return told if told in range(1, 9) else 1
@@ -220,7 +227,13 @@ def to_channels(pixels: ByteArray, channels: int) -> ByteArray:
 
 
 def resize(images: ByteArray, size: tuple[int, int]) -> ByteArray:
-    """Return uint8 images `(N, C, H, W)` scaled to `size` (height, width), as decoding does."""
+    """Return uint8 images `(N, C, H, W)` scaled to `size` (height, width), as decoding does.
+
+    Example:
+        >>> scaled = resize(np.full((1, 3, 8, 8), 7, np.uint8), (4, 2))
+        >>> scaled.shape, np.unique(scaled).tolist()
+        ((1, 3, 4, 2), [7])
+    """
     from PIL import Image
 
     if images.shape[2:] == size:
@@ -234,7 +247,12 @@ def resize(images: ByteArray, size: tuple[int, int]) -> ByteArray:
 
 
 def probe(data: bytes) -> tuple[int, int] | None:
-    """Return height and width as stored, from the header alone; None if it cannot be read."""
+    """Return height and width as stored, from the header alone; None if it cannot be read.
+
+    Example:
+        >>> probe(b"P5 2 1 255 \\x07\\xff"), probe(b"no image")
+        ((1, 2), None)
+    """
     from PIL import Image
 
     try:
@@ -267,6 +285,18 @@ def decode_all(
 
     Pillow releases the interpreter lock while it decodes, so threads share the work of large
     images; the results never depend on their number.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.pgm").write_bytes(b"P5 1 1 255 \\x07")
+        ...     _ = Path(folder, "b.pgm").write_bytes(b"P5 1 1")
+        ...     files = open_files(Path(folder))
+        ...     ((good, bad),) = decode_all(files, files.names, DecodeOptions(), workers=1)
+        >>> good.pixels.tolist(), isinstance(bad, str)
+        ([[[7]]], True)
     """
     from PIL import Image
 
@@ -311,7 +341,12 @@ def common_channels(seen: Sequence[tuple[int, bool]]) -> int:
 
 
 def conversions(modes: dict[str, int], peak: int, channels: int) -> list[str]:
-    """Return the rules that were applied to a set, as sentences."""
+    """Return the rules that were applied to a set, as sentences.
+
+    Example:
+        >>> conversions({"L": 3, "1": 2}, peak=0, channels=1)
+        ['3 of mode L: 8-bit grey kept', '2 of mode 1: 1-bit to 0 or 255']
+    """
     kinds = {"L": "8-bit grey kept", "RGB": "RGB kept", "1": "1-bit to 0 or 255"}
     kinds |= dict.fromkeys(_SIXTEEN_BIT, f"16-bit scaled by 255/65535 (largest value {peak})")
     kinds |= dict.fromkeys((*_TO_RGB,), "converted to RGB")

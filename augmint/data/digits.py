@@ -20,6 +20,11 @@ class Digits(BuiltIn):
     Pixels 0…16 become `round(v * 255 / 16)`. One part, `all`.
 
     Source: Alpaydin and Kaynak, 1998, UCI repository, "Optical Recognition of Handwritten Digits".
+
+    Example:
+        >>> content = Digits().build(None, None)
+        >>> content.images.shape, np.unique(content.values["label"]).size
+        ((1797, 1, 8, 8), 10)
     """
 
     def build(self, size: tuple[int, int] | None, channels: int | None) -> Content:

@@ -80,7 +80,14 @@ class Eyes:
 
 
 def draw_parameters(ids: IntArray, frame: tuple[int, int], seed: int, infrared: bool) -> Eyes:
-    """Draw the parameters of the eyes `ids` for a frame of (height, width) pixels."""
+    """Draw the parameters of the eyes `ids` for a frame of (height, width) pixels.
+
+    Example:
+        >>> both = draw_parameters(np.array([3, 5]), (48, 64), seed=0, infrared=True)
+        >>> alone = draw_parameters(np.array([5]), (48, 64), seed=0, infrared=True)
+        >>> both.gaze.shape, np.allclose(both.gaze[1], alone.gaze[0])
+        ((2, 3), True)
+    """
     numbers = stream(seed, "toy.eyes", ids=ids)
     unit = iter(_unit(numbers.words(_DRAWS)).T[..., None])
 
@@ -192,7 +199,14 @@ def _opened(e: Eyes) -> Eyes:
 
 
 def direction(e: Eyes) -> Array:
-    """Where the eye looks, `(n, 3)`: x and y of the picture, and towards the viewer."""
+    """Where the eye looks, `(n, 3)`: x and y of the picture, and towards the viewer.
+
+    Example:
+        >>> eyes = draw_parameters(np.arange(1), (48, 64), seed=0, infrared=True)
+        >>> ahead = dataclasses.replace(eyes, gaze=np.zeros((1, 3), np.float32))
+        >>> np.abs(direction(ahead)).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
     yaw, pitch = e.gaze[:, :1], e.gaze[:, 1:2]
     out = (np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch))
     return np.concatenate(out, axis=1)
@@ -204,7 +218,14 @@ def _iris_centre(e: Eyes) -> Array:
 
 
 def into_frame(e: Eyes, place: Array) -> Array:
-    """From the picture's axes, around the eyeball's centre, to the eye's frame, `(n, ..., 2)`."""
+    """From the picture's axes, around the eyeball's centre, to the eye's frame, `(n, ..., 2)`.
+
+    Example:
+        >>> eyes = draw_parameters(np.arange(1), (48, 64), seed=0, infrared=True)
+        >>> own = into_frame(eyes, np.array([[3.0, 4.0]], np.float32))
+        >>> own.shape, round(float(np.linalg.norm(own)), 4)
+        ((1, 2), 5.0)
+    """
     shape = (-1, *[1] * (place.ndim - 2))
     cosine, sine, side = (p.reshape(shape) for p in (e.turn[:, 0], e.turn[:, 1], e.side))
     x, y = place[..., 0], place[..., 1]
@@ -217,6 +238,11 @@ def arc(u: Array, skew: Array) -> tuple[Array, Array]:
         B = (1 - u^2) / (1 + m u) * (1 + k) / 2,   k = sqrt(1 - m^2),   summit at u = -m / (1 + k)
 
     made fuller: B (1 + 0.4 (1 - B)).
+
+    Example:
+        >>> height, _ = arc(np.array([-1.0, 0.0, 1.0]), np.zeros(3))
+        >>> height.round(6).tolist()
+        [0.0, 1.0, 0.0]
     """
     inside = np.clip(u, -1.6, 1.6)
     half = (1 + np.sqrt(1 - skew * skew)) / 2
@@ -231,7 +257,13 @@ def _summit(skew: Array) -> Array:
 
 
 def landmarks(e: Eyes) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Return points in pixels, `(n, K, 2)`, and whether no lid covers them, `(n, K)`."""
+    """Return points in pixels, `(n, K, 2)`, and whether no lid covers them, `(n, K)`.
+
+    Example:
+        >>> points, visible = landmarks(draw_parameters(np.arange(2), (48, 64), 0, infrared=True))
+        >>> points.shape, visible.shape, bool(visible[:, :4].all())
+        ((2, 10, 2), (2, 10), True)
+    """
     g = direction(e)
     x, y, z = (g[:, i : i + 1] for i in range(3))
     iris = IRIS_DEPTH * g[:, :2]
@@ -262,7 +294,14 @@ def landmarks(e: Eyes) -> tuple[Array, npt.NDArray[np.bool_]]:
 
 
 def lids_at(e: Eyes, u: Array, v: Array) -> tuple[Array, Array]:
-    """Distances to both lids, positive on the skin."""
+    """Distances to both lids, positive on the skin.
+
+    Example:
+        >>> eyes = draw_parameters(np.arange(1), (48, 64), seed=0, infrared=True)
+        >>> upper, lower = lids_at(eyes, np.zeros((1, 2)), np.array([[0.0, 1.0]]))
+        >>> (upper > 0).tolist(), (lower > 0).tolist()
+        ([[False, False]], [[False, True]])
+    """
     high, high_slope = arc(u, e.skew[:, :1])
     low, low_slope = arc(u, e.skew[:, 1:])
     upper = (-e.upper * high - v) / np.sqrt(1 + np.square(e.upper * high_slope))

@@ -20,6 +20,13 @@ def paint(
     """Return images, masks, whole irises and what is veiled, of one block of eyes.
 
     Shapes: `(n, planes, height, width)`, the others `(n, height, width)`.
+
+    Example:
+        >>> from augmint.data.eye_geometry import draw_parameters
+        >>> eyes = draw_parameters(np.arange(2), (48, 64), seed=0, infrared=True)
+        >>> images, masks, _, _ = paint(eyes, (48, 64))
+        >>> images.shape, np.unique(masks).tolist()
+        ((2, 1, 48, 64), [0, 1, 2, 3])
     """
     height, width = frame
     x = np.tile(np.arange(width, dtype=np.float32) + 0.5, height)[None] - e.centre[:, :1]

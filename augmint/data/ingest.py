@@ -83,6 +83,12 @@ def ingest(
         DataError: for a source that is missing, empty, of no known layout, of several image
             sizes, or with more than 1 % of unreadable files.
         UsageError: for options that cannot be used.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     table = ingest("{name: toy, images: 10}", Path(cache), size=(24, 24))
+        ...     len(table), table.shape, table.classes()[:2]
+        (10, (3, 24, 24), ('neutral', 'happy'))
     """
     options = DecodeOptions(size=size, channels=channels, limit_pixels=limit_pixels)
     asked = format_spec(format)
@@ -389,7 +395,16 @@ def _numbered(groups: Sequence[str | None]) -> IntArray | None:
 
 
 class Spool:
-    """Decoded images on disk, one after the other, until their common shape is known."""
+    """Decoded images on disk, one after the other, until their common shape is known.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     spool = Spool(Path(folder, "pixels"))
+        ...     spool.append(np.full((1, 1, 1), 7, np.uint8), opaque=True)
+        ...     spool.append(np.full((3, 1, 1), 9, np.uint8), opaque=True)
+        ...     spool.finish(channels=None)[0:2].reshape(2, 3).tolist()
+        [[7, 7, 7], [9, 9, 9]]
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -71,6 +71,14 @@ def find_near(
         parts: part name to rows.
         codes: `(N,)`, equal for identical images; those are left to the exact check.
         seed: of the samples drawn where there are too many rows.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(0, 256, (41, 1, 8, 8), dtype=np.uint8)
+        >>> images[40] = images[7]
+        >>> images[40, 0, 0, 0] ^= 1
+        >>> parts = {"train": np.arange(40), "test": np.array([40])}
+        >>> [pair[:2] for pair in find_near(images, parts, codes=np.arange(41)).pairs]
+        [(40, 7)]
     """
     train = parts.get("train", np.empty(0, np.int64))
     queries = [p for p in ("validation", "test") if len(parts.get(p, ()))]
@@ -109,7 +117,13 @@ def find_near(
 
 
 def describe(images: ByteArray, rows: IntArray) -> Float32:
-    """Return descriptors `(rows, side^2)`, float32, unit length (zero for constant images)."""
+    """Return descriptors `(rows, side^2)`, float32, unit length (zero for constant images).
+
+    Example:
+        >>> images = np.array([[[[5, 5]]], [[[0, 200]]]], np.uint8)
+        >>> np.linalg.norm(describe(images, np.arange(2)), axis=1).round(4).tolist()
+        [0.0, 1.0]
+    """
     height, width = images.shape[2:]
     down, across = _averaging(height), _averaging(width)
     out = np.empty((len(rows), len(down) * len(across)), np.float32)
@@ -124,7 +138,13 @@ def describe(images: ByteArray, rows: IntArray) -> Float32:
 
 
 def correlation(a: ByteArray, b: ByteArray) -> float:
-    """Return Pearson's correlation of all pixels of two images; 0 if one is constant."""
+    """Return Pearson's correlation of all pixels of two images; 0 if one is constant.
+
+    Example:
+        >>> ramp = np.arange(4, dtype=np.uint8)
+        >>> round(correlation(ramp, 2 * ramp), 6), round(correlation(ramp, 255 - ramp), 6)
+        (1.0, -1.0)
+    """
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((x @ x) * (y @ y)))

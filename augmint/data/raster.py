@@ -18,7 +18,12 @@ Array = npt.NDArray[np.float32]
 
 
 def cover(distance: Array, scale: Array) -> Array:
-    """Share of a pixel that lies inside: `clip(0.5 - scale * distance, 0, 1)`."""
+    """Share of a pixel that lies inside: `clip(0.5 - scale * distance, 0, 1)`.
+
+    Example:
+        >>> cover(np.array([-1.0, 0.0, 1.0], np.float32), np.float32(1.0)).tolist()
+        [1.0, 0.5, 0.0]
+    """
     out = distance * -scale
     out += 0.5
     return np.clip(out, 0, 1, out=out).astype(np.float32, copy=False)
@@ -33,6 +38,10 @@ def line_cover(distance: Array, half: Array, scale: Array) -> Array:
         distance: to the line's middle.
         half: half its width; 0 or less covers nothing.
         scale: pixels a unit.
+
+    Example:
+        >>> line_cover(np.zeros(1), np.array([0.25]), np.ones(1)).tolist()
+        [0.5]
     """
     low = np.maximum((distance - half) * scale, -0.5)
     high = np.minimum((distance + half) * scale, 0.5)
@@ -48,6 +57,10 @@ def ellipse(u: Array, v: Array, a: Array, b: Array, stretch: Array | float = 1.0
         a: half axis along u.
         b: half axis along v.
         stretch: how much faster u moves than the picture does (a surface seen from the side).
+
+    Example:
+        >>> ellipse(np.array([5.0]), np.zeros(1), np.array([2.0]), np.array([2.0])).tolist()
+        [3.0]
     """
     p, q = u / a, v / b
     k = np.sqrt(p * p + q * q)
@@ -56,13 +69,23 @@ def ellipse(u: Array, v: Array, a: Array, b: Array, stretch: Array | float = 1.0
 
 
 def segment(u: Array, v: Array, half: float, slope: Array) -> Array:
-    """Distance to the segment from (-half, -slope * half) to (half, slope * half)."""
+    """Distance to the segment from (-half, -slope * half) to (half, slope * half).
+
+    Example:
+        >>> segment(np.array([0.0, 4.0]), np.array([3.0, 4.0]), 1.0, np.zeros(2)).tolist()
+        [3.0, 5.0]
+    """
     along = np.clip((u + slope * v) / (1 + slope * slope), -half, half)
     return np.hypot(u - along, v - slope * along)
 
 
 def between(palette: Array, position: Array) -> Array:
-    """Colours `(n, 3)` of a palette `(colours, 3)` at positions `(n, 1)` from 0 to 1."""
+    """Colours `(n, 3)` of a palette `(colours, 3)` at positions `(n, 1)` from 0 to 1.
+
+    Example:
+        >>> between(np.array([[0.0, 0.0, 0.0], [200.0, 100.0, 0.0]]), np.array([[0.25]])).tolist()
+        [[50.0, 25.0, 0.0]]
+    """
     place = position[:, 0] * (len(palette) - 1)
     low = np.minimum(place.astype(np.int64), len(palette) - 2)
     share = (place - low)[:, None].astype(np.float32)
@@ -76,6 +99,12 @@ class Canvas:
         ground: what is there first, `(n, channels)`.
         shade: factor of the ground, `(n, pixels)`.
         frame: height and width.
+
+    Example:
+        >>> canvas = Canvas(np.zeros((1, 1)), np.ones((1, 2)), (1, 2))
+        >>> canvas.add(np.array([[0.0, 0.5]]), colour=np.array([[100.0]]))
+        >>> canvas.images().tolist()
+        [[[[0, 50]]]]
     """
 
     def __init__(self, ground: Array, shade: Array, frame: tuple[int, int]) -> None:

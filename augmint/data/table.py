@@ -92,6 +92,16 @@ class Table:
         quarantined: files left out, each with `name` and `reason`.
         digest: SHA-256 of pixels, values and schema.
         rules: how it was read.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> black, label = np.zeros((3, 1, 4, 4), np.uint8), Category("label", ("cat", "dog"))
+        >>> values, parts = {"label": np.array([0, 1, 1])}, {"train": [0, 1], "test": [2]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     place = Path(folder, "table")
+        ...     table = Table.write(place, black, values, Schema((label,)), ["a", "b", "c"], parts)
+        ...     table.part_of().tolist(), table.batch([2]).aspects["label"].tolist()
+        (['train', 'train', 'test'], [1])
     """
 
     folder: Path

@@ -25,6 +25,11 @@ class Toy(BuiltIn):
         size: height and width in pixels, at least 24.
         channels: 3 (RGB) or 1 (grey).
         seed: of the drawing.
+
+    Example:
+        >>> content = Toy(images=10).build(None, None)
+        >>> content.images.shape, np.bincount(content.values["label"]).tolist()
+        ((10, 3, 32, 32), [2, 2, 2, 2, 2])
     """
 
     images: int = 3000

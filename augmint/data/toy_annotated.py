@@ -38,6 +38,11 @@ class ToyFaces(BuiltIn):
         channels: 3 (RGB) or 1 (grey).
         seed: of the drawing.
         yaw: largest turn to either side in degrees, above 0, at most 60.
+
+    Example:
+        >>> content = ToyFaces(images=5).build((24, 32), None)
+        >>> {name: values.shape for name, values in content.values.items()}
+        {'label': (5,), 'pose': (5, 2), 'landmarks': (5, 15, 3), 'mask': (5, 24, 32)}
     """
 
     images: int = 3000
@@ -106,6 +111,11 @@ class ToyEyes(BuiltIn):
         size: height and width in pixels.
         channels: 1 or 3.
         seed: of the drawing.
+
+    Example:
+        >>> content = ToyEyes(images=2).build(None, None)
+        >>> {name: values.shape for name, values in content.values.items()}
+        {'gaze': (2, 3), 'landmarks': (2, 10, 3), 'mask': (2, 48, 64)}
     """
 
     images: int = 3000

@@ -86,6 +86,10 @@ def inner_path(name: Any, where: str, field: str = "file_name") -> str:
 
     Raises:
         DataError: if it is no text, absolute, or leads up.
+
+    Example:
+        >>> inner_path("images/./a.png", "landmarks.csv line 2")
+        'images/a.png'
     """
     rule = f"{field} names a file below the folder of the annotations"
     if not isinstance(name, str) or not name:
@@ -101,6 +105,10 @@ def number(value: Any, where: str, field: str) -> float:
 
     Raises:
         DataError: if it is none.
+
+    Example:
+        >>> number(3, "landmarks.csv line 2", "x of nose")
+        3.0
     """
     known = isinstance(value, int | float) and not isinstance(value, bool)
     try:
@@ -126,7 +134,12 @@ def decimal(value: Any) -> float:
 
 
 def shifted(value: Any, offset: float) -> float:
-    """Return a coordinate as a file has it that counts from `offset`; reading adds it again."""
+    """Return a coordinate as a file has it that counts from `offset`; reading adds it again.
+
+    Example:
+        >>> shifted(2.5, 0.5), shifted(np.float32(0.1), 0.0)
+        (2.0, 0.1)
+    """
     return float(value) - offset if offset else decimal(value)
 
 
@@ -143,6 +156,10 @@ def points_of(
 
     Raises:
         DataError: naming the point that is not finite, or its visibility.
+
+    Example:
+        >>> points_of([[1, 2, 2], [9, 9, 0]], "line 2", ("nose", "chin"), offset=0.5).tolist()
+        [[1.5, 2.5, 2.0], [0.0, 0.0, 0.0]]
     """
     out = np.zeros((len(rows), 3))
     for k, ((x, y, v), name) in enumerate(zip(rows, names, strict=True)):
@@ -192,6 +209,12 @@ def agreed(found: Schema, declared: Schema | None, where: str) -> tuple[Schema, 
 
     Raises:
         DataError: if `schema.json` lists other aspects, points, classes or components.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> found, declared = (Schema((Category(n, ("cat", "dog")),)) for n in ("label", "animal"))
+        >>> agreed(found, declared, "schema.json")[1]
+        {'label': 'animal'}
     """
     if declared is None:
         return found, {a.name: a.name for a in found}
@@ -217,7 +240,14 @@ def _apart(found: str, where: str) -> DataError:
 
 
 def declared_classes(declared: Schema | None, kind: str) -> tuple[str, ...] | None:
-    """Return the classes of the aspect of a kind, None where there is no such aspect."""
+    """Return the classes of the aspect of a kind, None where there is no such aspect.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> declared_classes(schema, "category"), declared_classes(schema, "mask")
+        (('cat', 'dog'), None)
+    """
     same = [] if declared is None else declared.of_kind(kind)
     return tuple(getattr(same[0], "classes", ())) if same else None
 
@@ -269,6 +299,10 @@ def raster(data: bytes) -> npt.NDArray[Any]:
 
     Raises:
         Exception: whatever Pillow raises for damaged data, ValueError for other kinds of pixels.
+
+    Example:
+        >>> raster(b"P5 2 1 255 \\x07\\xff").tolist()
+        [[[7, 255]]]
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -309,6 +343,10 @@ def mask_numbers(data: bytes) -> ByteArray:
 
     Raises:
         Exception: as `raster`; ValueError for colours and for 16 bits.
+
+    Example:
+        >>> mask_numbers(b"P5 2 1 255 \\x00\\x01").tolist()
+        [[0, 1]]
     """
     found = raster(data)
     if len(found) != 1 or found.dtype != np.uint8:
@@ -324,6 +362,15 @@ class MaskFile:
     Args:
         name: the file.
         lookup: the class of each of 256 numbers, -1 for numbers that mean nothing; None: as it is.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.pgm").write_bytes(b"P5 2 1 255 \\x00\\xff")
+        ...     named = MaskFile("a.pgm", lookup=(0, *[-1] * 254, 1))
+        ...     named.load(open_files(Path(folder)), (1, 2)).tolist()
+        [[0, 1]]
     """
 
     name: str
@@ -350,6 +397,15 @@ class MapFile:
         name: the file.
         channels: numbers a pixel.
         missing: numbers that say that there is none; None: 0 and 65535 of 16 bits, else none.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.pgm").write_bytes(b"P5 2 1 255 \\x00\\x07")
+        ...     depth = MapFile("a.pgm", channels=1, missing=(0,))
+        ...     depth.load(open_files(Path(folder)), (1, 2)).tolist()
+        [[[nan, 7.0]]]
     """
 
     name: str
@@ -369,7 +425,12 @@ class MapFile:
 
 
 def with_gaps(found: npt.NDArray[Any], missing: tuple[int, ...] | None) -> npt.NDArray[np.float32]:
-    """Return the numbers of an image as a map, NaN where they say that there is none."""
+    """Return the numbers of an image as a map, NaN where they say that there is none.
+
+    Example:
+        >>> with_gaps(np.array([[[0, 7, 65535]]], np.uint16), missing=None).tolist()
+        [[[nan, 7.0, nan]]]
+    """
     if missing is None:
         missing = (0, 65535) if found.dtype == np.uint16 else ()
     values = found.astype(np.float32)
@@ -382,6 +443,12 @@ def array_of(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
     Raises:
         ValueError: if it has not; nothing is allocated that the bytes do not hold.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> np.save(file, np.array([[[0.5, 2.0]]], np.float32))
+        >>> array_of(file.getvalue(), (1, 1, 2)).tolist()
+        [[[0.5, 2.0]]]
     """
     buffer = io.BytesIO(data)
     try:

@@ -138,7 +138,10 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, table: Table, folder: Path) -> None:
-        """Write a table so that `read` gives the same pixels, values, parts and order.
+        """Write a table so that `read` gives the same pixels, values and parts.
+
+        Rows and classes keep their order, unless the layout has one of its own: class folders, or
+        one file a part.
 
         Raises:
             DataError: if the format cannot hold the table; the remedy names one that can.
@@ -146,13 +149,23 @@ class Format(ABC):
 
 
 def by_priority() -> list[tuple[str, Format]]:
-    """Return every registered format, in the order in which they are asked."""
+    """Return every registered format, in the order in which they are asked.
+
+    Example:
+        >>> by_priority()[0][0]
+        'manifest'
+    """
     members = [(name, FORMATS.create(name)) for name in FORMATS.names()]
     return sorted(members, key=lambda m: (-m[1].priority, m[0]))
 
 
 def is_junk(name: str) -> bool:
-    """Return whether a file is a read-me, hidden, or left behind by an operating system."""
+    """Return whether a file is a read-me, hidden, or left behind by an operating system.
+
+    Example:
+        >>> is_junk("README.md"), is_junk(".cache/a.png"), is_junk("cat/a.png")
+        (True, True, False)
+    """
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return hidden or _IGNORED.match(path.name) is not None
@@ -241,6 +254,14 @@ def write_png(path: Path, image: ByteArray) -> None:
 
     Raises:
         DataError: for another number of channels.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.decoding import DecodeOptions, decode
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_png(Path(folder, "a.png"), np.array([[[7, 255]]], np.uint8))
+        ...     decode(Path(folder, "a.png").read_bytes(), DecodeOptions()).pixels.tolist()
+        [[[7, 255]]]
     """
     from PIL import Image
 

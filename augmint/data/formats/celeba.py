@@ -47,6 +47,17 @@ class CelebA(Format):
 
     Args:
         attribute: which one is the label.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lines = "2", "Bald Male", "1.jpg 1 -1", "2.jpg -1 1"
+        ...     _ = Path(folder, ATTRIBUTES).write_text("\\n".join(lines))
+        ...     _ = [Path(folder, name).touch() for name in ("1.jpg", "2.jpg")]
+        ...     listing = CelebA(attribute="Bald").read(open_files(Path(folder)))
+        >>> listing.schema["label"].classes, [s.aspects["label"] for s in listing.samples]
+        (('not Bald', 'Bald'), [1, 0])
     """
 
     attribute: str = "Male"

@@ -49,6 +49,16 @@ class Cifar(Format):
 
     Classes are named by the lines of `batches.meta.txt`, or by their numbers where it is missing.
     The Python version of the set consists of pickles, which are never opened.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "data_batch_1.bin").write_bytes(bytes([3]) + bytes(3072))
+        ...     _ = Path(folder, "test_batch.bin").write_bytes(bytes([5]) + bytes(3072))
+        ...     listing = Cifar().read(open_files(Path(folder)))
+        >>> listing.pixels.shape, [s.part for s in listing.samples], listing.schema["label"].classes
+        ((2, 3, 32, 32), ['train', 'test'], ('3', '5'))
     """
 
     priority: ClassVar[int] = 10

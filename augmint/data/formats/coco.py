@@ -98,6 +98,21 @@ class Coco(Format):
         packed: whether masks are written as packed run lengths (text) or as numbers.
         offset: added to x and y of keypoints; 0.5 where they are indices of pixels, as this project
             counts from the corner of the first pixel, and COCO's boxes and polygons do too.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> told = {
+        ...     "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 4}],
+        ...     "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 0, 2, 3]}],
+        ...     "categories": [{"id": 7, "name": "cat"}],
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "a.png").touch()
+        ...     write_json(Path(folder, "instances.json"), told)
+        ...     listing = Coco().read(open_files(Path(folder)))
+        >>> listing.samples[0].aspects["box"].points[:, :2].tolist()
+        [[1.0, 0.0], [3.0, 0.0], [3.0, 3.0], [1.0, 3.0]]
     """
 
     file: str = ""

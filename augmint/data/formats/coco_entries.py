@@ -21,7 +21,17 @@ Plain = Mapping[str, Any]
 
 
 def is_coco(files: Files, name: str) -> bool:
-    """Return whether a file holds the keys of COCO somewhere."""
+    """Return whether a file holds the keys of COCO somewhere.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.json").write_text('{"images": [], "annotations": []}')
+        ...     is_coco(open_files(Path(folder)), "a.json")
+        False
+    """
     try:
         raw = files.read(name)
     except OSError:
@@ -30,7 +40,12 @@ def is_coco(files: Files, name: str) -> bool:
 
 
 def part_of(name: str) -> str:
-    """Return the part that a file or its folder names: instances_val2017.json, valid/_annotations.json."""
+    """Return the part that a file or its folder names, "all" where none is named.
+
+    Example:
+        >>> part_of("instances_val2017.json"), part_of("test/_annotations.json"), part_of("a.json")
+        ('validation', 'test', 'all')
+    """
     path = PurePosixPath(name)
     for text in (path.stem, path.parent.name):
         for word in re.split(r"[^a-z]+", text.lower()):
@@ -149,6 +164,11 @@ def run_region(told: Plain, index: int, where: str) -> Region:
 
     Raises:
         DataError: for a size or counts of another type.
+
+    Example:
+        >>> region = run_region({"size": [1, 3], "counts": [1, 2]}, 1, "annotation 1")
+        >>> region.runs((1, 3), crossed=False).tolist()
+        [1, 2]
     """
     size, counts = told.get("size"), told.get("counts")
     whole = isinstance(size, list) and len(size) == 2
@@ -170,6 +190,10 @@ def bbox(entry: Plain, where: str) -> tuple[float, float, float, float]:
 
     Raises:
         DataError: if it has none, or one of negative size.
+
+    Example:
+        >>> bbox({"bbox": [1, 0, 2, 3]}, "annotation 1")
+        (1.0, 0.0, 2.0, 3.0)
     """
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4:

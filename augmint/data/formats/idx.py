@@ -60,6 +60,18 @@ class Idx(Format):
 
     Args:
         compress: write `.gz` files.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> images = struct.pack(">IIII", 0x803, 2, 1, 1) + bytes([7, 9])
+        >>> labels = struct.pack(">II", 0x801, 2) + bytes([0, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train-images-idx3-ubyte").write_bytes(images)
+        ...     _ = Path(folder, "train-labels-idx1-ubyte").write_bytes(labels)
+        ...     listing = Idx().read(open_files(Path(folder)))
+        >>> listing.pixels.ravel().tolist(), [s.aspects["label"] for s in listing.samples]
+        ([7, 9], [0, 1])
     """
 
     compress: bool = True

@@ -47,7 +47,19 @@ class ImageFolder(Format):
     """One folder per class, below split folders or not; one folder may wrap the whole.
 
     Splits are named train, training, val, valid, validation, test or testing, in any case.
-    Read-me files, hidden files and what is no image are left out and listed.
+    Read-me files, hidden files and what is no image are left out and listed. Classes are
+    sorted by name (as numbers where all are numbers), rows by part, class and file name.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for label in ("cat", "dog"):
+        ...         Path(folder, label).mkdir()
+        ...         Path(folder, label, "1.png").touch()
+        ...     listing = ImageFolder().read(open_files(Path(folder)))
+        >>> [(s.name, s.aspects) for s in listing.samples]
+        [('cat/1.png', {'label': 0}), ('dog/1.png', {'label': 1})]
     """
 
     priority: ClassVar[int] = 0

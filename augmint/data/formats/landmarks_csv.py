@@ -93,6 +93,16 @@ class LandmarksCsv(Format):
             unknown, and flips are refused.
         offset: added to every x and y; 0.5 where the table counts from the centre of the first
             pixel, as this project counts from its corner.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, TABLE).write_text("image,nose_x,nose_y\\na.png,1,2\\nb.png,,\\n")
+        ...     _ = [Path(folder, name).touch() for name in ("a.png", "b.png")]
+        ...     listing = LandmarksCsv().read(open_files(Path(folder)))
+        >>> [s.aspects["landmarks"].tolist() for s in listing.samples]
+        [[[1.0, 2.0, 2.0]], [[0.0, 0.0, 0.0]]]
     """
 
     file: str = ""

@@ -77,6 +77,17 @@ class Manifest(Format):
     Keys: `file_name` (relative to the manifest) and one for each aspect of `schema.json`, or
     `label`; optional `split` (train, val, test …), `group` or `subject`, `origin` ("real",
     "minted"). Other keys are left out and listed. Rows keep the order of the lines.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> rows = {"file_name": "a.png", "label": "cat"}, {"file_name": "b.png", "label": "dog"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, MANIFEST).write_text("\\n".join(map(json.dumps, rows)))
+        ...     _ = [Path(folder, name).touch() for name in ("a.png", "b.png")]
+        ...     listing = Manifest().read(open_files(Path(folder)))
+        >>> [(s.name, s.aspects) for s in listing.samples]
+        [('a.png', {'label': 0}), ('b.png', {'label': 1})]
     """
 
     priority: ClassVar[int] = 20
@@ -149,6 +160,12 @@ def write_value(aspect: Aspect, value: Any, folder: Path, name: str) -> Any:
         value: as it is stored.
         folder: of the manifest.
         name: of the file below it, without a suffix.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> pose = Vector("pose", ("yaw", "roll"))
+        >>> write_value(pose, np.array([0.1, 3.0], np.float32), Path("."), "pose/0000000")
+        [0.1, 3]
     """
     if aspect.flat:
         return aspect.show(value) if aspect.kind == "category" else _listed(np.asarray(value))

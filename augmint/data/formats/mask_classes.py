@@ -41,6 +41,16 @@ def found_mask(
 
     Raises:
         DataError: for more than 64 numbers without a list of classes, or no more than one.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.pgm").write_bytes(b"P5 2 1 255 \\x00\\xff")
+        ...     mask, lookup = found_mask(open_files(Path(folder)), ["a.pgm"], "mask")
+        >>> mask.classes, lookup[255]
+        (('background', 'foreground'), 1)
     """
     if classes and len(classes) != 2:
         return _listed(aspect, classes, range(len(classes)), void)

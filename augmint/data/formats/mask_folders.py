@@ -87,6 +87,16 @@ class MaskFolders(Format):
         low: the smallest number of a map; by default the smallest one found.
         high: the largest.
         unit: of a map's numbers, for people ("mm").
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
+        ...         write_png(Path(folder, name), np.array([[[0, 1, 2]]], np.uint8))
+        ...     listing = MaskFolders().read(open_files(Path(folder)))
+        >>> [s.name for s in listing.samples], listing.schema["mask"].classes
+        (['images/a.png', 'images/b.png'], ('0', '1', '2'))
     """
 
     kind: Literal["auto", "mask", "map"] = "auto"

@@ -53,6 +53,16 @@ def with_origins(samples: Sequence[Sample], files: Files, prefix: str) -> list[S
 
     Raises:
         DataError: for a file of another form, or an image that is not there.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, ORIGINS), {"b.png": {"origin": "minted", "group": "3"}})
+        ...     samples = [Sample("a.png", {}), Sample("b.png", {})]
+        ...     told = with_origins(samples, open_files(Path(folder)), prefix="")
+        >>> [(s.origin, s.group) for s in told]
+        [('real', None), ('minted', '3')]
     """
     where = prefix + ORIGINS
     if where not in files.sizes:

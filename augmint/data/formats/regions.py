@@ -34,6 +34,11 @@ class Region:
         counts: run lengths, packed as text or as numbers; used where there are no polygons.
         size: the height and width that run lengths claim.
         shares: whether polygons are given as shares of the frame.
+
+    Example:
+        >>> square = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]])
+        >>> Region(1, "line 1", (square,), shares=True).runs((2, 4), crossed=False).tolist()
+        [0, 4, 4]
     """
 
     index: int
@@ -91,6 +96,12 @@ class Painted:
     Args:
         regions: in the order of the file.
         crossed: whether polygons may cross themselves; they are filled where crossings are odd.
+
+    Example:
+        >>> large = Region(1, "line 1", counts=(0, 4), size=(1, 4))
+        >>> small = Region(2, "line 2", counts=(1, 1, 2), size=(1, 4))
+        >>> Painted((small, large)).load(files=None, size=(1, 4)).tolist()
+        [[1, 2, 1, 1]]
     """
 
     regions: tuple[Region, ...]
@@ -130,6 +141,11 @@ class Framed:
         size: height and width that the file says, or None.
         shares: whether points are given as shares of the frame.
         box: what says so, where they are the corners of a box; it must meet the frame.
+
+    Example:
+        >>> middle = Framed(np.array([[0.5, 0.5, 2.0]]), shares=True)
+        >>> middle.load(files=None, size=(4, 8)).tolist()
+        [[4.0, 2.0, 2.0]]
     """
 
     points: npt.NDArray[Any]
@@ -157,6 +173,10 @@ def polygon(numbers: Any, where: str) -> FloatArray:
 
     Raises:
         DataError: for fewer than three points, half a point, or what is no finite number.
+
+    Example:
+        >>> polygon([0, 0, 2, 0, 2, 1], "line 1").tolist()
+        [[0.0, 0.0], [2.0, 0.0], [2.0, 1.0]]
     """
     if not isinstance(numbers, list) or len(numbers) < 6 or len(numbers) % 2:
         raise _length(numbers, where)
@@ -181,12 +201,22 @@ CORNER_PAIRS = (("top_left", "top_right"), ("bottom_left", "bottom_right"))
 
 
 def corners(x0: float, y0: float, x1: float, y1: float) -> npt.NDArray[np.float64]:
-    """Return a box as landmarks `(4, 3)`, all visible."""
+    """Return a box as landmarks `(4, 3)`, all visible.
+
+    Example:
+        >>> corners(1, 2, 3, 4)[:, :2].tolist()
+        [[1.0, 2.0], [3.0, 2.0], [3.0, 4.0], [1.0, 4.0]]
+    """
     return np.array([[x0, y0, 2], [x1, y0, 2], [x1, y1, 2], [x0, y1, 2]], dtype=np.float64)
 
 
 def box_of(points: npt.NDArray[Any]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of labelled landmarks; zeros where there are none."""
+    """Return left, top, right and bottom of labelled landmarks; zeros where there are none.
+
+    Example:
+        >>> box_of(corners(1, 2, 3, 4))
+        (1.0, 2.0, 3.0, 4.0)
+    """
     seen = np.asarray(points, dtype=np.float64)[points[:, 2] > 0]
     if not len(seen):
         return 0.0, 0.0, 0.0, 0.0
@@ -195,13 +225,24 @@ def box_of(points: npt.NDArray[Any]) -> tuple[float, float, float, float]:
 
 
 def meets(points: npt.NDArray[Any], size: tuple[int, int]) -> bool:
-    """Return whether the box of labelled landmarks `(K, 3)` has a part in a frame."""
+    """Return whether the box of labelled landmarks `(K, 3)` has a part in a frame.
+
+    Example:
+        >>> meets(corners(-2, 0, 1, 1), (4, 4)), meets(corners(-2, 0, 0, 1), (4, 4))
+        (True, False)
+    """
     x0, y0, x1, y1 = box_of(points)
     return x0 < size[1] and y0 < size[0] and x1 > 0 and y1 > 0
 
 
 def is_box(points: npt.NDArray[Any]) -> bool:
-    """Return whether landmarks `(N, 4, 3)` are upright boxes, as `corners` gives them."""
+    """Return whether landmarks `(N, 4, 3)` are upright boxes, as `corners` gives them.
+
+    Example:
+        >>> box = corners(1, 2, 3, 4)[None]
+        >>> is_box(box), is_box(box[:, ::-1])
+        (True, False)
+    """
     top_left, bottom_right = points[:, 0], points[:, 2]
     known = points.copy()
     known[:, 1, 0], known[:, 1, 1] = bottom_right[:, 0], top_left[:, 1]

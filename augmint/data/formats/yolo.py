@@ -90,6 +90,18 @@ class Yolo(Format):
     Args:
         objects: "one" object an image that has points or a box, or the "largest" of several.
         crossed: whether polygons may cross themselves; they are filled where crossings are odd.
+
+    Example:
+        >>> import tempfile
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = [Path(folder, name).mkdir() for name in ("images", "labels")]
+        ...     _ = Path(folder, SETTINGS).write_text("names: [cat, dog]")
+        ...     Path(folder, "images", "a.png").touch()
+        ...     _ = Path(folder, "labels", "a.txt").write_text("1 0.5 0.5 1 0.5")
+        ...     (sample,) = Yolo().read(open_files(Path(folder))).samples
+        >>> sample.aspects["label"], sample.aspects["box"].load(None, (4, 8))[0].tolist()
+        (1, [0.0, 1.0, 2.0])
     """
 
     objects: Literal["one", "largest"] = "one"

@@ -33,6 +33,16 @@ class Parts:
         DataError: for paths that are none, a list that names no image, an image in two parts,
             images of which some are in a part and others in none, or a declared split of which
             nothing is in the set.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from augmint.data.archives import open_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     told, images = {"train": "a", "val": "b"}, ["a/1.png", "b/2.png"]
+        ...     parts = Parts(open_files(Path(folder)), told, "data.yaml", images)
+        >>> parts.of("a/1.png"), parts.of("b/2.png")
+        ('train', 'validation')
     """
 
     def __init__(
