@@ -35,6 +35,12 @@ class Built(nn.Module):
 
     Raises:
         UsageError: for shapes that do not fit together, naming the layer and the numbers.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> net = Built(chain("n", (1, 8, 8), "3C:4 2P 10F"))
+        >>> net.get_parameter("3-F.weight").shape
+        torch.Size([10, 64])
     """
 
     def __init__(self, network: Network) -> None:
@@ -79,7 +85,12 @@ Step = tuple[int, Run | None, str, tuple[int, ...], tuple[int, ...]]
 
 
 def child(name: str) -> str:
-    """Return the name of the child module of an operation."""
+    """Return the name of the child module of an operation.
+
+    Example:
+        >>> child("features.0")
+        'features_0'
+    """
     return name.replace(".", "_")
 
 
@@ -159,6 +170,12 @@ def load(description: Mapping[str, Any] | str | Path) -> Built:
     Raises:
         DataError: if the file cannot be read.
         UsageError: if it is no description of a network.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> net = chain("n", (1, 8, 8), "3C:4 2P 10F")
+        >>> load(net.to_json()).network == net
+        True
     """
     known = isinstance(description, Mapping)
     return Built(Network.from_json(description if known else read_json(Path(str(description)))))
@@ -180,6 +197,15 @@ def inherit(
 
     Returns:
         Numbers copied, and numbers in all.
+
+    Example:
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:2", norm="none") for name in "ab"]
+        >>> merge = merge_networks(twins)
+        >>> states = {twin.name: build(twin).state_dict() for twin in twins}
+        >>> inherit(build(merge.network), merge.plan, merge.lowered, states)
+        (114, 114)
     """
     from augmint.merging.inheritance import copy_weights
 

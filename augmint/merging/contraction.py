@@ -57,12 +57,18 @@ class Rules:
             they are concatenated and mapped to the output by one more; "node": they are the
             output node, joined from the start; "auto": "node" where they are alike.
         key: what must be equal: the "operator", or only the published "structure".
-        guard: never join a layer with its ancestor, nor two layers of one parent. False is the published rule; it raises
-            `CycleError` where it fails.
+        guard: never join a layer with its ancestor, nor two layers of one parent. False is the
+            published rule; it raises `CycleError` where it fails.
         to_fixpoint: repeat the passes until nothing more can be joined (published: once each).
         distance: from the input, where a parent has several ways: "smallest" or "largest".
         letters: letters go by "distance" and then parent, or by "parent" and then distance;
             parents count in the order in which they are given.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> nets = [chain(w, (1, 8, 8), w) for w in ("3C:4 5C:4 3C:1", "7C:4 3C:4 5C:4 3C:1")]
+        >>> [contract(nets, Rules(passes=p)).counts[-1] for p in ("none", "forward", "both")]
+        [5, 5, 3]
     """
 
     pooling: Pooling = "mark"
@@ -191,7 +197,14 @@ class Contraction:
 
 
 def canonical_order(parents: Iterable[Network]) -> tuple[Network, ...]:
-    """Return the parents in an order that depends on their layers, not on how they were given."""
+    """Return the parents in an order that depends on their layers, not on how they were given.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> a, b = (chain(f"{k}", (1, 8, 8), f"{k}C:4 3C:1") for k in (3, 5))
+        >>> canonical_order([a, b]) == canonical_order([b, a])
+        True
+    """
     return tuple(sorted(parents, key=lambda n: (len(n), n.canonical(), n.name)))
 
 
@@ -256,6 +269,12 @@ def contract_randomly(
         layers: how many to leave; more are left if no further two can be joined.
         stream: where the choices come from.
         rules: of them only `output` is used.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> nets = [chain(w, (1, 8, 8), w) for w in ("3C:4 5C:4 3C:1", "7C:4 9C:4 3C:1")]
+        >>> contract_randomly(nets, 2, Random(0)).counts
+        [4, 2]
     """
     check_parents(parents)
     chosen = replace(rules or Rules(), passes="none")

@@ -72,7 +72,14 @@ def draw_merge(merge: Merge) -> dict[str, str]:
 
 
 def draw_parents(parents: Sequence[Network]) -> str:
-    """Return all parents, one below the other."""
+    """Return all parents, one below the other.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> svg = draw_parents([chain("a", (1, 8, 8), "3C:4 2P 10F")])
+        >>> [text in svg for text in (">3C<", ">4 ch<", ">2P<", ">10F<")]
+        [True, True, True, True]
+    """
     pictures = []
     for parent in parents:
         graph = layer_graph(parent)
@@ -86,7 +93,15 @@ def draw_parents(parents: Sequence[Network]) -> str:
 
 
 def draw_step(step: Step, end: int | None = None, last: bool = False) -> str:
-    """Return one step: every layer with its letter and label."""
+    """Return one step: every layer with its letter and label.
+
+    Example:
+        >>> from augmint.merging.contraction import contract
+        >>> from augmint.merging.notation import chain
+        >>> merged = contract([chain(k, (1, 8, 8), f"3C:4 {k}C:4 3C:1") for k in "57"])
+        >>> "After the forward pass: 3 layers" in draw_step(merged.steps[1])
+        True
+    """
     boxes = {}
     for n, data in step.graph.nodes(data=True):
         if n in step.labels:
@@ -109,7 +124,15 @@ def draw_step(step: Step, end: int | None = None, last: bool = False) -> str:
 
 
 def draw_merged(merge: Merge) -> str:
-    """Return the merged network: kernels, channels, what is concatenated and pooled where."""
+    """Return the merged network: kernels, channels, what is concatenated and pooled where.
+
+    Example:
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:2", norm="none") for name in "ab"]
+        >>> "merged: 2 layers, 114 parameters" in draw_merged(merge_networks(twins))
+        True
+    """
     plan, widths = merge.plan, merge.allocation.widths
     boxes: dict[Any, Box] = {INPUT: Box(INPUT, "×".join(map(str, merge.network.shape)))}
     for n in plan.order:

@@ -38,6 +38,10 @@ class Op:
         kind: as in `Network`.
         items: its attributes, sorted.
         origin: the parent and the operation it comes from; not compared.
+
+    Example:
+        >>> Op("flatten", (), ("a", "flat")) == Op("flatten", (), ("b", "3-flat"))
+        True
     """
 
     kind: str
@@ -66,6 +70,12 @@ class Node:
         stack: the pooling factors (height, width) that its input has undergone.
         size_in, size_out: height and width before and after; `()` for vectors.
         origin: parent and layer.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> node = layer_graph(chain("n", (1, 8, 8), "3C:4 2P 5C:6")).nodes[2]["node"]
+        >>> node.structure(), node.width, node.size_in
+        ('5C2P', 6, ((4, 4),))
     """
 
     kind: str
@@ -116,6 +126,13 @@ class Node:
         Args:
             resolution: "product" or "stack" of the pooling factors.
             operator: compare every attribute, not the kernel (neurons, factor) alone.
+
+        Example:
+            >>> from augmint.merging.notation import chain
+            >>> nets = [chain(a, (1, 8, 8), "3C:4 3C:1", activation=a) for a in ("relu", "tanh")]
+            >>> relu, tanh = (layer_graph(net).nodes[1]["node"] for net in nets)
+            >>> [relu.key("product", o) == tanh.key("product", o) for o in (False, True)]
+            [True, False]
         """
         mark = product(self.stack) if resolution == "product" else self.stack
         width = self.width if self.kind == "dense" else 0
@@ -187,7 +204,14 @@ def _sides(pair: tuple[int, int]) -> str:
 def op_factor(
     kind: str, attributes: Mapping[str, Any], size_in: tuple[int, ...], size_out: tuple[int, ...]
 ) -> tuple[Fraction, Fraction]:
-    """Return by how much an operation shrinks each side (below 1 where it grows)."""
+    """Return by how much an operation shrinks each side (below 1 where it grows).
+
+    Example:
+        >>> op_factor("pool", {"stride": (2, 1)}, (8, 8), (4, 8))
+        (Fraction(2, 1), Fraction(1, 1))
+        >>> op_factor("unpool", {}, (4, 4), (8, 8))
+        (Fraction(1, 2), Fraction(1, 2))
+    """
     if kind in ("conv", "pool", "unpool") and len(size_in) == len(size_out) == 2:
         if "stride" in attributes and kind != "unpool":
             h, w = (Fraction(n) for n in attributes["stride"])
@@ -342,7 +366,13 @@ def layer_graph(network: Network, pooling: Pooling = "mark") -> nx.DiGraph:
 
 
 def shape_after(chain: Chain, shape: Shape) -> Shape:
-    """Return the shape of a value behind the operations of an edge."""
+    """Return the shape of a value behind the operations of an edge.
+
+    Example:
+        >>> pool = Op("pool", (("mode", "average"), ("size", (2, 2))))
+        >>> shape_after((pool, Op("flatten", ())), (4, 8, 8))
+        (16,)
+    """
     from augmint.merging.shapes import shape_of
 
     for op in chain:

@@ -161,5 +161,12 @@ def lower(plan: Plan, widths: dict[int, int], name: str = "merged") -> Lowered:
         plan: of the contracted graph.
         widths: channels by node, as `widths.allocate` gives them.
         name: of the network.
+
+    Example:
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> merge = merge_networks([chain(k, (1, 8, 8), f"{k}C:4 3C:1", "none") for k in "35"])
+        >>> [layer.name for layer in lower(merge.plan, merge.allocation.widths).network]
+        ['input', '1-3C', '1-3C-act', '2-5C', '2-5C-act', '3-3C-concat', '3-3C']
     """
     return _Writer(plan, widths).write(name)

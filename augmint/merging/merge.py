@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,7 +38,14 @@ class Merge:
         return self.lowered.network
 
     def report(self) -> dict[str, Any]:
-        """Return what `merge.json` holds: plain JSON."""
+        """Return what `merge.json` holds: plain JSON.
+
+        Example:
+            >>> from augmint.merging.notation import chain
+            >>> nets = [chain(k, (1, 8, 8), f"3C:4 {k}C:4 3C:1") for k in "57"]
+            >>> merge_networks(nets).report()["nodes"]
+            {'parallel': 4, 'forward': 3, 'backward': 3}
+        """
         measure = self.allocation.measure
         parents: list[dict[str, Any]] = [
             {"name": n.name, **totals(n)} for n in self.contraction.as_given
@@ -85,7 +93,14 @@ class Merge:
         return {"name": step.name, "direction": step.direction, "nodes": step.nodes, "layers": rows}
 
     def edges(self) -> set[tuple[str, str]]:
-        """Return the connections of the contracted graph by the names of the merged layers."""
+        """Return the connections of the contracted graph by the names of the merged layers.
+
+        Example:
+            >>> from augmint.merging.notation import chain
+            >>> twins = [chain(name, (1, 8, 8), "3C:4 5C:1") for name in "ab"]
+            >>> sorted(merge_networks(twins).edges())
+            [('1-3C', '2-5C'), ('2-5C', 'output'), ('input', '1-3C')]
+        """
         names = {INPUT: INPUT, OUTPUT: OUTPUT, **self.lowered.names}
         return {(names[u], names.get(v, OUTPUT)) for u, v in self.plan.graph.edges}
 
@@ -132,21 +147,38 @@ def finish(
     name: str = "merged",
     keep_dense: bool = False,
 ) -> Merge:
-    """Choose widths for a contracted graph and write the network; see `merge_networks`."""
+    """Choose widths for a contracted graph and write the network; see `merge_networks`.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:2", norm="none") for name in "ab"]
+        >>> merge = finish(contract(twins))
+        >>> merge.network.name, merge.allocation.count
+        ('merged', 114)
+    """
     plan = make_plan(contraction, keep_dense)
     allocation = allocate(plan, parse_budget(budget, contraction.parents, measure), measure)
     return Merge(contraction, plan, allocation, lower(plan, allocation.widths, name))
 
 
 def distinct(parents: Sequence[Network]) -> list[Network]:
-    """Return the networks, those that share a name numbered."""
+    """Return the networks, those that share a name numbered.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> [n.name for n in distinct([chain(name, (1, 8, 8), "3C:1") for name in "aba"])]
+        ['a-1', 'b', 'a-2']
+    """
     names = [n.name for n in parents]
-    return [
-        n
-        if names.count(n.name) == 1
-        else replace(n, name=f"{n.name}-{names[:i].count(n.name) + 1}")
-        for i, n in enumerate(parents)
-    ]
+    taken = {name for name in names if names.count(name) == 1}
+    found = []
+    for network in parents:
+        if names.count(network.name) > 1:
+            numbered = (f"{network.name}-{i}" for i in itertools.count(1))
+            network = replace(network, name=next(n for n in numbered if n not in taken))
+            taken.add(network.name)
+        found.append(network)
+    return found
 
 
 def resized(network: Network, budget: int, measure: Measure = "parameters") -> Network:
@@ -164,7 +196,15 @@ def resized(network: Network, budget: int, measure: Measure = "parameters") -> N
 
 
 def replace_widths(merge: Merge, widths: dict[int, int], name: str = "merged") -> Merge:
-    """Return the same merge with other widths, by node of the contracted graph."""
+    """Return the same merge with other widths, by node of the contracted graph.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> merge = merge_networks([chain(name, (1, 8, 8), "3C:4 3C:2") for name in "ab"])
+        >>> first = merge.contraction.place("a", "1-C")
+        >>> [m.allocation.widths[first] for m in (merge, replace_widths(merge, {first: 7}))]
+        [4, 7]
+    """
     allocation = replace(
         merge.allocation, widths={**merge.allocation.widths, **widths}, budget=None
     )

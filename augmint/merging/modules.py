@@ -31,6 +31,10 @@ def pair(value: Any) -> tuple[int, int]:
 
     Raises:
         UnsupportedError: if it is no number and no pair.
+
+    Example:
+        >>> pair(3), pair([1, 2]), pair((5,))
+        ((3, 3), (1, 2), (5, 5))
     """
     if isinstance(value, int):
         return value, value
@@ -52,7 +56,12 @@ _MODES = {cls: mode for mode, cls in PLAIN.items()}
 
 
 class Affine(nn.Module):
-    """`scale · x + shift`, or `x / divide`, constants."""
+    """`scale · x + shift`, or `x / divide`, constants.
+
+    Example:
+        >>> Affine(2.0, 1.0)(torch.tensor([3.0])), Affine(1.0, 0.0, divide=4.0)(torch.tensor([3.0]))
+        (tensor([7.]), tensor([0.7500]))
+    """
 
     def __init__(self, scale: float, shift: float, divide: float | None = None) -> None:
         super().__init__()
@@ -65,7 +74,12 @@ class Affine(nn.Module):
 
 
 def activation(attributes: dict[str, Any]) -> nn.Module:
-    """Return the module of an activation's attributes."""
+    """Return the module of an activation's attributes.
+
+    Example:
+        >>> activation({"mode": "leaky-relu", "slope": 0.2})
+        LeakyReLU(negative_slope=0.2)
+    """
     a = attributes
     match a["mode"]:
         case "leaky-relu":
@@ -154,7 +168,13 @@ def _dense(m: Any) -> Described:
 def max_pool(
     kernel: Any, stride: Any, padding: Any, dilation: Any = 1, ceil: bool = False
 ) -> Described:
-    """Describe max-pooling from torch's arguments."""
+    """Describe max-pooling from torch's arguments.
+
+    Example:
+        >>> kind, attributes = max_pool(3, 2, 1)
+        >>> make(Layer("p", kind, ("x",), attributes), (4, 8, 8))(torch.zeros(1, 4, 8, 8)).shape
+        torch.Size([1, 4, 4, 4])
+    """
     return "pool", {
         "mode": "max",
         "kernel": pair(kernel),
@@ -168,7 +188,14 @@ def max_pool(
 def average_pool(
     kernel: Any, stride: Any, padding: Any, ceil: bool = False, count: bool = True
 ) -> Described:
-    """Describe average-pooling from torch's arguments."""
+    """Describe average-pooling from torch's arguments.
+
+    Example:
+        >>> kind, attributes = average_pool(2, None, 0)
+        >>> maps = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
+        >>> make(Layer("p", kind, ("x",), attributes), (1, 2, 2))(maps)
+        tensor([[[[3.]]]])
+    """
     return "pool", {
         "mode": "average",
         "kernel": pair(kernel),
@@ -180,7 +207,12 @@ def average_pool(
 
 
 def adaptive_pool(mode: str, size: Any) -> Described:
-    """Describe adaptive pooling; a side of None is kept."""
+    """Describe adaptive pooling; a side of None is kept.
+
+    Example:
+        >>> adaptive_pool("average", (None, 1))
+        ('pool', {'mode': 'average', 'size': (0, 1)})
+    """
     sides = (size, size) if size is None or isinstance(size, int) else tuple(size)
     return "pool", {"mode": mode, "size": tuple(0 if s is None else int(s) for s in sides)}
 
@@ -190,6 +222,10 @@ def resize(factor: Any, size: Any, mode: str, corners: bool | None) -> Described
 
     Raises:
         UnsupportedError: for a mode other than nearest and bilinear.
+
+    Example:
+        >>> resize(2.0, None, "nearest", None)
+        ('unpool', {'mode': 'repeat', 'factor': (2, 2)})
     """
     names = {"nearest": "repeat", "bilinear": "bilinear"}
     if mode not in names:
@@ -313,7 +349,12 @@ READERS: dict[type[nn.Module], Callable[[Any], Described]] = {
 
 
 class Pad(nn.Module):
-    """Pads left, right, top, bottom."""
+    """Pads left, right, top, bottom.
+
+    Example:
+        >>> Pad((1, 0, 0, 0), "constant", 9.0)(torch.zeros(1, 1, 1, 1))
+        tensor([[[[9., 0.]]]])
+    """
 
     def __init__(self, sizes: tuple[int, ...], mode: str, value: float) -> None:
         super().__init__()
@@ -326,7 +367,12 @@ class Pad(nn.Module):
 
 
 class Repeat(nn.Module):
-    """Un-pooling by repetition of values, or bilinear between them."""
+    """Un-pooling by repetition of values, or bilinear between them.
+
+    Example:
+        >>> Repeat({"mode": "repeat", "factor": (1, 2)})(torch.tensor([[[[1.0, 2.0]]]]))
+        tensor([[[[1., 1., 2., 2.]]]])
+    """
 
     def __init__(self, a: dict[str, Any]) -> None:
         super().__init__()
@@ -340,7 +386,12 @@ class Repeat(nn.Module):
 
 
 class Reshape(nn.Module):
-    """`(N, C·H·W)` to `(N, C, H, W)`."""
+    """`(N, C·H·W)` to `(N, C, H, W)`.
+
+    Example:
+        >>> Reshape((1, 2, 2))(torch.arange(4).reshape(1, 4)).tolist()
+        [[[[0, 1], [2, 3]]]]
+    """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -351,7 +402,12 @@ class Reshape(nn.Module):
 
 
 class Flat(nn.Module):
-    """`(N, C, H, W)` to `(N, C·H·W)`."""
+    """`(N, C, H, W)` to `(N, C·H·W)`.
+
+    Example:
+        >>> Flat()(torch.arange(4).reshape(1, 1, 2, 2)).tolist()
+        [[0, 1, 2, 3]]
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.flatten(maps, 1)
@@ -364,6 +420,10 @@ def make(layer: Layer, given: Shape, indices: bool = False) -> nn.Module | None:
         layer: what to make; None is returned for input, add, concat and un-pooling by indices.
         given: shape of its input.
         indices: whether a max-pooling also gives the indices of its maxima.
+
+    Example:
+        >>> make(Layer("y", "dense", ("x",), {"outputs": 2, "bias": False}), (3,))
+        Linear(in_features=3, out_features=2, bias=False)
     """
     a = dict(layer.attributes)
     match layer.kind:

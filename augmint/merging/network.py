@@ -36,6 +36,10 @@ class Layer:
         inputs: names of the operations it takes, in order.
         attributes: what the operation needs, see `augmint.merging.modules`.
         module: whose weights it has, where several operations share them; default: its own.
+
+    Example:
+        >>> Layer("y", "dense", ("x",)).weights, Layer("z", "dense", ("y",), module="y").weights
+        ('y', 'y')
     """
 
     name: str
@@ -101,7 +105,13 @@ class Network:
         return iter(self.layers)
 
     def consumers(self) -> dict[str, int]:
-        """Return how many operations take each operation's value."""
+        """Return how many operations take each operation's value.
+
+        Example:
+            >>> flat, twice = Layer("y", "flatten", ("x",)), Layer("z", "add", ("y", "y"))
+            >>> Network("n", (1, 8, 8), (Layer("x", "input"), flat, twice)).consumers()
+            {'x': 1, 'y': 2, 'z': 0}
+        """
         counts = {layer.name: 0 for layer in self.layers}
         for layer in self.layers:
             for name in layer.inputs:
@@ -109,7 +119,14 @@ class Network:
         return counts
 
     def canonical(self) -> str:
-        """Return a text that is equal for networks that differ only in names."""
+        """Return a text that is equal for networks that differ only in names.
+
+        Example:
+            >>> first = Layer("x", "input")
+            >>> a, b = (Network(y, (4,), (first, Layer(y, "flatten", ("x",)))) for y in "ab")
+            >>> a.canonical() == b.canonical()
+            True
+        """
         position = {layer.name: i for i, layer in enumerate(self.layers)}
         rows = [
             [layer.kind, [position[n] for n in layer.inputs], _named(layer, position)]
@@ -118,7 +135,13 @@ class Network:
         return json.dumps([self.shape, rows], sort_keys=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the description: plain JSON, read back by `from_json`."""
+        """Return the description: plain JSON, read back by `from_json`.
+
+        Example:
+            >>> net = Network("n", (4,), (Layer("x", "input"), Layer("y", "flatten", ("x",))))
+            >>> net.to_json()["layers"][1]
+            {'name': 'y', 'kind': 'flatten', 'inputs': ['x']}
+        """
         rows: list[dict[str, Any]] = []
         for layer in self.layers:
             row = {"name": layer.name, "kind": layer.kind, "inputs": list(layer.inputs)}
@@ -139,6 +162,12 @@ class Network:
 
         Raises:
             UsageError: if it is no such description, or a broken one.
+
+        Example:
+            >>> y = Layer("y", "reshape", ("x",), {"shape": (1, 2, 2)})
+            >>> net = Network("n", (4,), (Layer("x", "input"), y))
+            >>> Network.from_json(json.loads(json.dumps(net.to_json()))) == net
+            True
         """
         if not isinstance(description, Mapping) or description.get("format") != FORMAT:
             raise UsageError(

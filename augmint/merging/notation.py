@@ -37,7 +37,12 @@ class _Writer:
 
 
 def convolution(kernel: int, outputs: int, bias: bool) -> dict[str, Any]:
-    """Return the attributes of a square convolution that keeps the size (odd kernels)."""
+    """Return the attributes of a square convolution that keeps the size (odd kernels).
+
+    Example:
+        >>> convolution(3, 8, True)["padding"], convolution(4, 8, True)["padding"]
+        ((1, 1), 'same')
+    """
     return {
         "outputs": outputs,
         "kernel": (kernel, kernel),
@@ -52,7 +57,12 @@ def convolution(kernel: int, outputs: int, bias: bool) -> dict[str, Any]:
 
 
 def max_pooling(factor: int) -> dict[str, Any]:
-    """Return the attributes of p x p max-pooling with stride p."""
+    """Return the attributes of p x p max-pooling with stride p.
+
+    Example:
+        >>> max_pooling(2)["kernel"], max_pooling(2)["stride"]
+        ((2, 2), (2, 2))
+    """
     return {
         "mode": "max",
         "kernel": (factor, factor),

@@ -384,5 +384,13 @@ def _pooled(plan: Plan) -> dict[tuple[str, str], Prefix]:
 
 
 def arriving(plan: Plan, u: int | str, chain: Chain, width: int) -> Shape:
-    """Return the shape of a branch where it arrives."""
+    """Return the shape of a branch where it arrives.
+
+    Example:
+        >>> from augmint.merging.contraction import contract
+        >>> from augmint.merging.notation import chain
+        >>> plan = make_plan(contract([chain(name, (1, 8, 8), "3C:4 2P 10F") for name in "ab"]))
+        >>> [arriving(plan, u, way, width=6) for u, way in plan.sources(plan.order[-1])]
+        [(96,)]
+    """
     return shape_after(chain, plan.shape(u, width))

@@ -40,7 +40,13 @@ class Published:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parents(self, shape: tuple[int, ...] | None = None) -> list[Network]:
-        """Return the parents, for images of another shape where one is given."""
+        """Return the parents, for images of another shape where one is given.
+
+        Example:
+            >>> parents = published("spdnn-magazine").parents()
+            >>> [sum(layer.kind == "conv" for layer in parent) for parent in parents]
+            [8, 6, 5]
+        """
         return [
             chain(name, shape or self.shape, words, last=self.last, tags=self.tags.get(name, ()))
             for name, words in self.words.items()
@@ -100,6 +106,10 @@ def published(name: str) -> Published:
 
     Raises:
         UsageError: for an unknown name.
+
+    Example:
+        >>> published("spdnn-magazine").words["magazine-3"]
+        '3C:22 5C:22 7C:22 9C:22 11C:1'
     """
     if name not in PUBLISHED:
         raise UsageError("published merges have names", name, nearest(name, PUBLISHED))

@@ -33,6 +33,11 @@ class Read:
     Args:
         network: the description.
         state: state dict of the module that `build` makes of it.
+
+    Example:
+        >>> net, ones = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.ones(1, 1, 2, 2)
+        >>> torch.equal(read(net, (1, 2, 2)).rebuild()(ones), net(ones))
+        True
     """
 
     network: Network

@@ -47,7 +47,12 @@ def infer(network: Network) -> dict[str, Shape]:
 
 
 def shape_of(layer: Layer, given: Sequence[Shape], owner: str = "the network") -> Shape:
-    """Return what one operation makes of the given shapes."""
+    """Return what one operation makes of the given shapes.
+
+    Example:
+        >>> shape_of(Layer("y", "concat", ("a", "b")), [(2, 8, 8), (3, 8, 8)])
+        (5, 8, 8)
+    """
     a = layer.attributes
     first = given[0]
     match layer.kind:
@@ -84,7 +89,13 @@ def shape_of(layer: Layer, given: Sequence[Shape], owner: str = "the network") -
 
 
 def parameters(layer: Layer, given: Sequence[Shape]) -> int:
-    """Return the number of trained parameters of one operation."""
+    """Return the number of trained parameters of one operation.
+
+    Example:
+        >>> from augmint.merging.notation import convolution
+        >>> parameters(Layer("y", "conv", ("x",), convolution(3, 4, bias=True)), [(2, 8, 8)])
+        76
+    """
     a = layer.attributes
     if layer.kind == "conv":
         return weights(layer, given) + (a["outputs"] if a["bias"] else 0)
@@ -98,14 +109,25 @@ def parameters(layer: Layer, given: Sequence[Shape]) -> int:
 
 
 def norm_parameters(attributes: Mapping[str, Any], shape: Shape) -> int:
-    """Return the number of scales and shifts of a normalisation."""
+    """Return the number of scales and shifts of a normalisation.
+
+    Example:
+        >>> [norm_parameters({"mode": m, "affine": True}, (4, 8, 8)) for m in ("batch", "layer")]
+        [8, 512]
+    """
     if not attributes.get("affine", False):
         return 0
     return 2 * (prod(shape) if attributes["mode"] == "layer" else shape[0])
 
 
 def weights(layer: Layer, given: Sequence[Shape]) -> int:
-    """Return the number of weights (no biases) of a convolution or dense layer, else 0."""
+    """Return the number of weights (no biases) of a convolution or dense layer, else 0.
+
+    Example:
+        >>> from augmint.merging.notation import convolution
+        >>> weights(Layer("y", "conv", ("x",), convolution(3, 4, bias=True)), [(2, 8, 8)])
+        72
+    """
     a = layer.attributes
     if layer.kind == "conv":
         return prod(a["kernel"]) * given[0][0] // a["groups"] * a["outputs"]
@@ -113,7 +135,14 @@ def weights(layer: Layer, given: Sequence[Shape]) -> int:
 
 
 def multiplications(layer: Layer, given: Sequence[Shape], result: Shape) -> int:
-    """Return the multiplications of a convolution or dense layer for one image, else 0."""
+    """Return the multiplications of a convolution or dense layer for one image, else 0.
+
+    Example:
+        >>> from augmint.merging.notation import convolution
+        >>> conv = Layer("y", "conv", ("x",), convolution(3, 4, bias=True))
+        >>> multiplications(conv, [(2, 8, 8)], (4, 8, 8)) == 72 * 64
+        True
+    """
     count = weights(layer, given)
     if layer.kind == "conv":
         return count * prod(given[0][1:] if layer.attributes.get("transposed") else result[1:])

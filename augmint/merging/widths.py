@@ -43,6 +43,11 @@ class Allocation:
         budget: what was asked for; None if the widths are the parents'.
         measure: what is counted.
         scale: s.
+
+    Example:
+        >>> near = Allocation({}, 1009, 1000, "parameters", 1.0)
+        >>> round(near.deviation, 3), near.within
+        (0.009, True)
     """
 
     widths: dict[int, int]
@@ -94,6 +99,14 @@ class Cost:
     """Counts parameters or multiplications of a plan for given widths, quickly.
 
     Everything is a sum of terms a · c_u · c_v, a · c_u and constants, worked out once.
+
+    Example:
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> merge = merge_networks([chain(k, (1, 8, 8), f"{k}C:4 2P 3C:1") for k in "35"])
+        >>> groups = {merge.plan.layers[n].group: w for n, w in merge.allocation.widths.items()}
+        >>> Cost(merge.plan).count(groups) == totals(merge.network)["parameters"]
+        True
     """
 
     def __init__(self, plan: Plan, measure: Measure = "parameters") -> None:
@@ -208,7 +221,13 @@ class Cost:
 
 
 def parameters_of(chain: Chain, shape: tuple[int, ...]) -> int:
-    """Return the parameters of operations that keep the shape."""
+    """Return the parameters of operations that keep the shape.
+
+    Example:
+        >>> from augmint.merging.graph import Op
+        >>> parameters_of((Op("norm", (("affine", True), ("mode", "batch"))),), (4, 8, 8))
+        8
+    """
     return sum(parameters(Layer("x", op.kind, ("y",), op.attributes), [shape]) for op in chain)
 
 
@@ -222,6 +241,14 @@ def allocate(plan: Plan, budget: int | None, measure: Measure = "parameters") ->
 
     Raises:
         UsageError: if even the narrowest widths cost more than 1 % above the budget.
+
+    Example:
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:8 3C:1", norm="none") for name in "ab"]
+        >>> plan = merge_networks(twins).plan
+        >>> [list(allocate(plan, budget).widths.values()) for budget in (None, 80 + 1168 + 145)]
+        [[4, 8, 1], [8, 16, 1]]
     """
     cost = Cost(plan, measure)
     search = _Search(plan, cost)

@@ -7,7 +7,7 @@ import pytest
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.merging.contraction import Contraction, Rules, contract, distances, letter
 from augmint.merging.graph import INPUT, OUTPUT, layer_graph
-from augmint.merging.merge import merge_networks
+from augmint.merging.merge import distinct, merge_networks
 from augmint.merging.network import Layer, Network
 from augmint.merging.notation import chain
 
@@ -191,6 +191,13 @@ def test_parents_that_do_not_fit_together() -> None:
         contract([a, a])
     with pytest.raises(IncompatibleError, match="last layers are alike"):
         contract(nets("3C 3C:1", "3C 5C:1"), Rules(output="node"))
+
+
+def test_numbered_names_leave_out_those_that_are_taken() -> None:
+    given = [chain(name, SHAPE, "3C:1") for name in ("a", "a", "a-1", "b", "b-1", "b-1")]
+    found = [n.name for n in distinct(given)]
+    assert found == ["a-2", "a-3", "a-1", "b", "b-1-1", "b-1-2"]
+    assert merge_networks(given[:3]).contraction.counts[-1] == 0
 
 
 def test_shared_weights_are_not_merged() -> None:
