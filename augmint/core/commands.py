@@ -111,6 +111,14 @@ def read(
 
     Raises:
         UsageError: for words that cannot be read.
+
+    Example:
+        >>> options = (Option("word", "what to say"), Option("--times", "how often", int, 1))
+        >>> verbs = {"say": Verb("say a word", options, "program say hi", print)}
+        >>> parser = parser_of(verbs, lambda verb: (), "1.0")
+        >>> verb, given = read(parser, verbs, ["say", "hi", "--times", "2"])
+        >>> verb, given.word, given.times
+        ('say', 'hi', 2)
     """
     try:
         parsed = parser.parse_args(arguments)

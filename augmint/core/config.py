@@ -73,6 +73,12 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
 
     Raises:
         UsageError: if the value is not of that type, or a float that is not finite.
+
+    Example:
+        >>> coerce(1, float, "weight"), coerce("1e-3", float, "rate")
+        (1.0, 0.001)
+        >>> coerce([24, 32], tuple[int, int], "size")
+        (24, 32)
     """
     origin = get_origin(hint)
     if hint is Any:
@@ -153,7 +159,12 @@ def _coerce_sequence(value: Any, hint: Any, where: str) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """Return dataclasses, paths and tuples as plain mappings, strings and lists (for YAML, JSON)."""
+    """Return dataclasses, paths and tuples as plain mappings, strings and lists (for YAML, JSON).
+
+    Example:
+        >>> to_plain({"size": (24, 32), "out": Path("runs")})
+        {'size': [24, 32], 'out': 'runs'}
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -179,6 +190,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: if the file is missing, is not YAML, or is not a mapping.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "config.yaml"
+        ...     _ = path.write_text("task: {steps: 20}")
+        ...     read_yaml(path)
+        {'task': {'steps': 20}}
     """
     import yaml
 
@@ -295,7 +314,15 @@ def _plain_loader() -> Any:
 
 
 def write_yaml(value: Any) -> str:
-    """Return a configuration as YAML text, in the order of its fields."""
+    """Return a configuration as YAML text, in the order of its fields.
+
+    Example:
+        >>> print(write_yaml({"steps": 20, "size": (24, 32)}), end="")
+        steps: 20
+        size:
+        - 24
+        - 32
+    """
     import yaml
 
     return str(yaml.safe_dump(to_plain(value), sort_keys=False, allow_unicode=True))

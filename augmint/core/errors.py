@@ -125,6 +125,10 @@ def too_large(error: BaseException) -> bool:
     """Return whether an error says that memory was asked for that there is not.
 
     torch says it by a RuntimeError ("can't allocate memory"), or by sizes that overflow.
+
+    Example:
+        >>> too_large(RuntimeError("can't allocate memory: 8 TB")), too_large(RuntimeError("no"))
+        (True, False)
     """
     words = (
         "can't allocate memory",
@@ -136,7 +140,12 @@ def too_large(error: BaseException) -> bool:
 
 
 def memory_error(error: BaseException) -> UsageError:
-    """Return what to say of an error that is `too_large`."""
+    """Return what to say of an error that is `too_large`.
+
+    Example:
+        >>> str(memory_error(MemoryError("8 TB")))
+        'the work must fit into memory; got 8 TB: make networks, images or batches smaller'
+    """
     said = str(error).partition("\n")[0][:160] or "more"
     return UsageError(
         "the work must fit into memory", said, "make networks, images or batches smaller"

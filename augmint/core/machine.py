@@ -56,7 +56,17 @@ def give_back_memory() -> None:
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Run the block on one thread: one process a core, and results that do not depend on cores."""
+    """Run the block on one thread: one process a core, and results that do not depend on cores.
+
+    Example:
+        >>> import torch
+        >>> before = torch.get_num_threads()
+        >>> with single_thread():
+        ...     torch.get_num_threads()
+        1
+        >>> torch.get_num_threads() == before
+        True
+    """
     import torch
 
     before = torch.get_num_threads()

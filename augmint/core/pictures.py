@@ -63,7 +63,13 @@ def to_picture(image: ByteArray) -> Image:
 
 
 def as_rgb(image: ByteArray) -> ByteArray:
-    """Return an image `(C, H, W)` as a new uint8 array `(3, H, W)`, as `to_picture` shows it."""
+    """Return an image `(C, H, W)` as a new uint8 array `(3, H, W)`, as `to_picture` shows it.
+
+    Example:
+        >>> import numpy as np
+        >>> as_rgb(np.array([[[7]], [[9]]], np.uint8)).ravel().tolist()
+        [7, 9, 9]
+    """
     import numpy as np
 
     return np.asarray(to_picture(image).convert("RGB")).transpose(2, 0, 1).copy()
@@ -80,6 +86,13 @@ def stored_png(image: ByteArray, texts: Mapping[str, str] | None = None) -> byte
 
     Raises:
         UsageError: if it is not uint8 with 1 to 4 channels.
+
+    Example:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> png = stored_png(np.array([[[7]], [[9]]], np.uint8))
+        >>> Image.open(io.BytesIO(png)).getpixel((0, 0))
+        (7, 9)
     """
     import numpy as np
     from PIL import Image as Pillow
@@ -159,6 +172,12 @@ def rows(
 
     Raises:
         UsageError: as for `grid`, or if captions and groups differ in number.
+
+    Example:
+        >>> import numpy as np
+        >>> two, one = np.zeros((2, 1, 8, 8), np.uint8), np.zeros((1, 3, 4, 4), np.uint8)
+        >>> rows([two, one], ["", ""], gap=2).size
+        (22, 46)
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw
@@ -179,7 +198,16 @@ def rows(
 
 
 def png_bytes(picture: Image, texts: Mapping[str, str] | None = None) -> bytes:
-    """Return a picture as PNG: the same picture always gives the same bytes (one Pillow, one zlib)."""
+    """Return a picture as PNG: the same picture always gives the same bytes (one Pillow, one zlib).
+
+    Example:
+        >>> from PIL import Image
+        >>> red = Image.new("RGB", (2, 2), (255, 0, 0))
+        >>> png_bytes(red) == png_bytes(red.copy())
+        True
+        >>> Image.open(io.BytesIO(png_bytes(red, {"Title": "red"}))).text
+        {'Title': 'red'}
+    """
     from PIL.PngImagePlugin import PngInfo
 
     buffer, info = io.BytesIO(), PngInfo()

@@ -52,6 +52,15 @@ class Registry(Generic[T]):
         package: dotted name of the package whose modules hold the members.
         variable: name of the module-level variable that holds this registry; decorators are
             recognised by it.
+
+    Example:
+        >>> shapes = Registry("shape", "no_package_of_this_name", "SHAPES")
+        >>> @shapes.register("square")
+        ... @dataclass(frozen=True)
+        ... class Square:
+        ...     side: float = 1.0
+        >>> shapes.create({"name": "square", "side": 2})
+        Square(side=2.0)
     """
 
     def __init__(self, axis: str, package: str, variable: str) -> None:
@@ -78,7 +87,12 @@ class Registry(Generic[T]):
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """The static index, name to entry, read from source without importing it."""
+        """The static index, name to entry, read from source without importing it.
+
+        Example:
+            >>> OBJECTIVES.entries["hinge"].module
+            'augmint.objectives.adversarial'
+        """
         found: dict[str, Entry] = {}
         for folder in self._folders():
             for path in sorted(folder.rglob("*.py")):
@@ -89,7 +103,12 @@ class Registry(Generic[T]):
         return dict(sorted(found.items()))
 
     def names(self) -> list[str]:
-        """Return the names of all members, sorted."""
+        """Return the names of all members, sorted.
+
+        Example:
+            >>> {"hinge", "minimax"} <= set(OBJECTIVES.names())
+            True
+        """
         return sorted({*self.entries, *self._members})
 
     def get(self, name: str) -> type[T]:
@@ -97,6 +116,10 @@ class Registry(Generic[T]):
 
         Raises:
             UsageError: if no member has this name; the nearest names are given.
+
+        Example:
+            >>> OBJECTIVES.get("hinge").__name__
+            'Hinge'
         """
         if name not in self._members:
             if name not in self.entries:
@@ -111,17 +134,33 @@ class Registry(Generic[T]):
 
         Raises:
             UsageError: for an unknown name or field, or a value of the wrong type.
+
+        Example:
+            >>> PENALTIES.create("r1").weight, PENALTIES.create({"name": "r1", "weight": 5}).weight
+            (1.0, 5.0)
         """
         name, fields = split_spec(spec, self.axis)
         return build(self.get(name), fields, where=f"{self.axis} {name}")
 
     def name_of(self, member: object) -> str:
-        """Return the name under which a member's class is registered; that of the class if it is not."""
+        """Return the name under which a member's class is registered, or else that of the class.
+
+        Example:
+            >>> OBJECTIVES.name_of(OBJECTIVES.create("hinge")), OBJECTIVES.name_of("text")
+            ('hinge', 'str')
+        """
         known = (name for name, cls in self._members.items() if cls is type(member))
         return next(known, type(member).__name__)
 
     def describe(self, spec: Spec) -> dict[str, Any]:
-        """Return the complete mapping of `spec`: its name and every field with its value."""
+        """Return the complete mapping of `spec`: its name and every field with its value.
+
+        Example:
+            >>> OBJECTIVES.describe("hinge")
+            {'name': 'hinge'}
+            >>> PENALTIES.describe({"name": "r1", "weight": 5})["weight"]
+            5.0
+        """
         name, _ = split_spec(spec, self.axis)
         member = self.create(spec)
         if not dataclasses.is_dataclass(member) or isinstance(member, type):

@@ -48,7 +48,14 @@ _METADATA = "augmint"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file so that a crash leaves the old content or the new, never a part."""
+    """Write a whole file so that a crash leaves the old content or the new, never a part.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder) / "new" / "a.txt", "whole")
+        ...     [(path.name, path.read_text()) for path in (Path(folder) / "new").iterdir()]
+        [('a.txt', 'whole')]
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode("utf-8") if isinstance(data, str) else data
@@ -72,6 +79,12 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises:
         ValueError: if a number is not finite (JSON has no word for it).
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"steps": 20})
+        ...     read_json(Path(folder) / "a.json")
+        {'steps': 20}
     """
     write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -106,6 +119,15 @@ def commit_folder(temporary: Path, final: Path) -> bool:
     Returns:
         True if this call made `final`; False if it was there already (it is kept, and
         `temporary` is removed: two workers that make the same result agree).
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     final = Path(folder) / "final"
+        ...     for text in ("first", "second"):
+        ...         write_atomic((made := part_folder(final)) / "a.txt", text)
+        ...         commit_folder(made, final), (final / "a.txt").read_text()
+        (True, 'first')
+        (False, 'first')
     """
     count = sum(len(names) for *_, names in os.walk(temporary))
     if sys.platform == "linux" and count > _FLUSHED_ALONE:
@@ -158,6 +180,14 @@ def save_tensors(
     """Write tensors as one safetensors file, atomically, and return its SHA-256 (64 hex digits).
 
     Equal tensors and metadata give equal bytes.
+
+    Example:
+        >>> import torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.safetensors"
+        ...     digest = save_tensors(path, {"x": torch.tensor([1.0, 2.0])}, {"kind": "latent"})
+        ...     digest == hashlib.sha256(path.read_bytes()).hexdigest(), load_tensors(path)
+        (True, ({'x': tensor([1., 2.])}, {'kind': 'latent'}))
     """
     raw = _tensor_bytes(tensors, metadata or {})
     write_atomic(path, raw)
@@ -201,6 +231,16 @@ def load_network(path: Path, kind: str, rebuild: Callable[[dict[str, Any]], H]) 
 
     Raises:
         DataError: if the file is damaged, of another kind, or does not fit the network.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from torch import nn
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "line.safetensors"
+        ...     _ = save_network(path, "line", nn.Linear(3, 1), {"inputs": 3})
+        ...     made = lambda told: SimpleNamespace(network=nn.Linear(told["inputs"], 1))
+        ...     load_network(path, "line", made).network
+        Linear(in_features=3, out_features=1, bias=True)
     """
     tensors, metadata = load_tensors(path)
     try:
@@ -249,7 +289,16 @@ def _read_tensors(raw: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of named tensors: names, types, shapes and values."""
+    """Return the SHA-256 of named tensors: names, types, shapes and values.
+
+    Example:
+        >>> import torch
+        >>> a, b = torch.zeros(2), torch.ones(2)
+        >>> tensors_digest({"a": a, "b": b}) == tensors_digest({"b": b, "a": a})
+        True
+        >>> tensors_digest({"a": a, "b": b}) == tensors_digest({"a": b, "b": a})
+        False
+    """
     return hashlib.sha256(_tensor_bytes(tensors, {})).hexdigest()
 
 
@@ -277,6 +326,14 @@ def save_checkpoint(
         tensors: by name.
         state: JSON values.
         keep: how many checkpoints stay, at least 1.
+
+    Example:
+        >>> import torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for step in (10, 20, 30):
+        ...         _ = save_checkpoint(Path(folder), step, {"x": torch.ones(1)}, {})
+        ...     sorted(path.name[:15] for path in Path(folder).iterdir())
+        ['step-0000000020', 'step-0000000030']
     """
     raw = _tensor_bytes(tensors, {"step": str(step), "state": json.dumps(state, sort_keys=True)})
     path = folder / f"step-{step:010d}-{hashlib.sha256(raw).hexdigest()[:16]}.safetensors"
@@ -298,6 +355,15 @@ def load_checkpoint(folder: Path, say: Callable[[str], None] | None = None) -> C
     Args:
         folder: of `save_checkpoint`.
         say: takes that line; standard error when None, unless AUGMINT_QUIET=1.
+
+    Example:
+        >>> import torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tensors = {"x": torch.ones(1)}
+        ...     whole, cut = (save_checkpoint(Path(folder), s, tensors, {}) for s in (10, 20))
+        ...     _ = cut.write_bytes(whole.read_bytes()[:-1])
+        ...     load_checkpoint(Path(folder), say=lambda line: None).step
+        10
     """
     found, damaged = None, []
     for step, path in _checkpoints(folder):
@@ -346,6 +412,13 @@ def lock_folder(path: Path) -> Iterator[None]:
     Raises:
         UsageError: if another process works there, if the folder cannot be written, or if its
             disk is full, also within the block.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder, lock_folder(Path(folder)):
+        ...     with lock_folder(Path(folder)):  # doctest: +ELLIPSIS
+        ...         pass
+        Traceback (most recent call last):
+        augmint.core.errors.UsageError: one process works in a run folder; got ...
     """
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -402,6 +475,14 @@ def sweep(folder: Path, *caches: Path) -> None:
     Args:
         folder: where temporary files of `write_atomic` go, at any depth.
         caches: folders in which everything hidden is temporary (tables, decoded pixels).
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / ".a.json-x1.tmp").touch()
+        ...     (Path(folder) / "a.json").touch()
+        ...     sweep(Path(folder))
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['a.json']
     """
     for stale in list(folder.rglob(".*.tmp")):
         with contextlib.suppress(OSError):
@@ -453,7 +534,12 @@ class EventLog:
 
 
 def provenance() -> dict[str, Any]:
-    """Return the versions and the machine that made a result, for its manifest."""
+    """Return the versions and the machine that made a result, for its manifest.
+
+    Example:
+        >>> sorted(provenance())
+        ['augmint', 'cpu', 'numpy', 'platform', 'python', 'threads', 'torch']
+    """
     import numpy
     import torch
 

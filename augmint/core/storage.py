@@ -42,7 +42,14 @@ def storage(folder: Path) -> Iterator[None]:
 
 
 def storage_error(error: OSError, folder: Path) -> UsageError | None:
-    """Return an operating system's error as a user's, or None where it is no disk's."""
+    """Return an operating system's error as a user's, or None where it is no disk's.
+
+    Example:
+        >>> storage_error(OSError(errno.EROFS, "Read-only file system"), Path("out")).value
+        'out (Read-only file system)'
+        >>> storage_error(OSError(errno.EPIPE, "Broken pipe"), Path("out")) is None
+        True
+    """
     place = folder if error.filename is None else Path(os.fsdecode(error.filename))
     # names of our own, that nobody knows
     if any(p.startswith(".") and p.endswith(".part") for p in place.parts):

@@ -76,6 +76,12 @@ class Stream:
     """Successive draws for a batch of ids; rows depend on their own id alone.
 
     Made by `stream`; each call moves on, so two calls on one stream never share numbers.
+
+    Example:
+        >>> numbers = stream(0, "latent", ids=2)
+        >>> first, second = numbers.uniform(3), numbers.uniform(3)
+        >>> first.shape, bool((first == second).any())
+        (torch.Size([2, 3]), False)
     """
 
     def __init__(
@@ -109,7 +115,13 @@ class Stream:
         return out.reshape(rows, 4 * blocks)[:, :n]
 
     def uniform(self, n: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return `(ids, n)` float32 values, uniform in [low, high)."""
+        """Return `(ids, n)` float32 values, uniform in [low, high).
+
+        Example:
+            >>> drawn = stream(0, "noise", ids=100).uniform(100, -1.0, 3.0)
+            >>> bool((drawn >= -1.0).all() and (drawn < 3.0).all()), round(drawn.mean().item(), 1)
+            (True, 1.0)
+        """
         import torch
 
         unit = (self.words(n) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
@@ -120,6 +132,12 @@ class Stream:
         """Return `(ids, n)` float32 values from N(0, 1), by Box and Muller's transform.
 
         A stream with a bound gives the same numbers, moved within it (`within`).
+
+        Example:
+            >>> stream(0, "latent", ids=100).normal(100).std().round(decimals=1)
+            tensor(1.)
+            >>> bool((stream(0, "latent", ids=100, bound=2.0).normal(100).abs() <= 2.0).all())
+            True
         """
         import torch
 
@@ -137,7 +155,12 @@ class Stream:
         return drawn if self._bound is None else within(drawn, self._bound)
 
     def integers(self, n: int, high: int) -> Tensor:
-        """Return `(ids, n)` int64 values, uniform in 0 … high-1 (bias below 2^-32 · high)."""
+        """Return `(ids, n)` int64 values, uniform in 0 … high-1 (bias below 2^-32 · high).
+
+        Example:
+            >>> stream(0, "dice", ids=100).integers(1, 6).unique()
+            tensor([0, 1, 2, 3, 4, 5])
+        """
         import torch
 
         scaled = (self.words(n).astype(np.uint64) * np.uint64(high)) >> _SHIFT
@@ -202,7 +225,14 @@ def stream(
 
 
 def permutation(seed: int, purpose: str, n: int, step: int = 0) -> npt.NDArray[np.int64]:
-    """Return a random order of 0 … n-1, a pure function of its arguments."""
+    """Return a random order of 0 … n-1, a pure function of its arguments.
+
+    Example:
+        >>> sorted(permutation(0, "rows", 5).tolist())
+        [0, 1, 2, 3, 4]
+        >>> bool((permutation(0, "rows", 99) == permutation(0, "rows", 99, step=1)).all())
+        False
+    """
     words = stream(seed, purpose, step, n).words(2).astype(np.uint64)
     keys = (words[:, 0] << _SHIFT) | words[:, 1]
     return np.argsort(keys, kind="stable").astype(np.int64)
@@ -245,14 +275,28 @@ class Orders:
 
 
 def derive(seed: int, purpose: str) -> int:
-    """Return a 63-bit seed for a purpose, for libraries that take an integer seed."""
+    """Return a 63-bit seed for a purpose, for libraries that take an integer seed.
+
+    Example:
+        >>> derive(0, "judge") == derive(0, "judge"), derive(0, "judge") == derive(0, "critic")
+        (True, False)
+    """
     k0, k1 = _key(seed, purpose)
     return ((k0 << 32) | k1) >> 1
 
 
 @contextlib.contextmanager
 def scope(seed: int, purpose: str, step: int = 0) -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them after it."""
+    """Seed torch's global generators inside the block and restore them after it.
+
+    Example:
+        >>> import torch
+        >>> with scope(0, "init"):
+        ...     drawn = torch.rand(4)
+        >>> with scope(0, "init"):
+        ...     torch.equal(torch.rand(4), drawn)
+        True
+    """
     import torch
 
     with torch.random.fork_rng(devices=_cuda_devices()):

@@ -58,7 +58,13 @@ class CriticOutput:
     embedding: Tensor | None = None
 
     def per_sample(self) -> Tensor:
-        """`(N,)`: the value, averaged over the map where there is one."""
+        """`(N,)`: the value, averaged over the map where there is one.
+
+        Example:
+            >>> import torch
+            >>> CriticOutput(torch.tensor([[[[1.0, 3.0]]]]), kind="map").per_sample()
+            tensor([2.])
+        """
         return self.value if self.value.ndim == 1 else self.value.flatten(1).mean(1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CriticOutput:
@@ -79,12 +85,27 @@ class CriticOutput:
 
 
 def to_float(images: ByteImages) -> FloatImages:
-    """Map uint8 0…255 to float32 in [-1, 1]: `x / 127.5 - 1`."""
+    """Map uint8 0…255 to float32 in [-1, 1]: `x / 127.5 - 1`.
+
+    Example:
+        >>> import torch
+        >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)).round(decimals=4)
+        tensor([-1.0000, -0.6000,  1.0000])
+    """
     return images.float().mul_(1.0 / 127.5).sub_(1.0)
 
 
 def to_uint8(images: FloatImages) -> ByteImages:
-    """Map [-1, 1] to uint8 0…255, rounding to nearest and clipping: the inverse of `to_float`."""
+    """Map [-1, 1] to uint8 0…255, rounding to nearest and clipping: the inverse of `to_float`.
+
+    Example:
+        >>> import torch
+        >>> to_uint8(torch.tensor([-2.0, -1.0, 0.99, 1.0, 2.0]))
+        tensor([  0,   0, 254, 255, 255], dtype=torch.uint8)
+        >>> every = torch.arange(256, dtype=torch.uint8)
+        >>> torch.equal(to_uint8(to_float(every)), every)
+        True
+    """
     import torch
 
     return images.detach().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
