@@ -32,6 +32,10 @@ def patient(steps: int) -> GuardRules:
     """Return rules of the guard for slow trainings: strikes count from later on.
 
     A BEGAN at the papers' rates gives one grey face for some thousand steps before it draws.
+
+    Example:
+        >>> patient(600).warm_up, patient(30_000).warm_up
+        (4000, 10000)
     """
     return GuardRules(warm_up=max(LONG_ALIKE, steps // 3))
 
@@ -88,6 +92,15 @@ def annotated(
         DataCheckError: if an image is in two parts, and duplicates are not to be dropped.
         DataError: if the set lacks an aspect of one of the kinds, or no test image carries it.
         UsageError: if it has parts, but not both training and test images.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from augmint.recipes.base import Surroundings
+        >>> from augmint.recipes.var_faces import debug_config
+        >>> where = Surroundings(Path("unused"), "toy-faces", seed=0)
+        >>> found = annotated(debug_config(gans={}), where, {"landmarks"}, channels=3)
+        >>> len(found.train), len(found.test), len(found.measured), found.schema.aspects[0].kind
+        (40, 64, 40, 'landmarks')
     """
     from augmint.data.check import check, left_out
     from augmint.data.ingest import built_in_spec, ingest

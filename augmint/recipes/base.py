@@ -36,6 +36,10 @@ class Surroundings:
         workers: processes that stages run in, one core each.
         drop_duplicates: leave out training images that also stand in the test part.
         identity: of recipe, configuration, data and seed.
+
+    Example:
+        >>> Surroundings(Path("out"), "digits", seed=0, identity="0123456789abcdef").kept.name
+        '0123456789ab'
     """
 
     out: Path
@@ -245,6 +249,11 @@ def chosen_variant(recipe: Recipe[Any], name: str, variant: str | None) -> str:
 
     Raises:
         UsageError: for one that the recipe does not have.
+
+    Example:
+        >>> recipe = RECIPES.create("cbigan-faces")
+        >>> chosen_variant(recipe, "cbigan-faces", None), chosen_variant(recipe, "", "literal")
+        ('consistent', 'literal')
     """
     if variant is not None and variant not in recipe.variants:
         raise UsageError(
@@ -260,6 +269,10 @@ def with_settings(config: T, settings: Sequence[str], where: str) -> T:
 
     Raises:
         UsageError: for a field that it does not have, or a value of another type.
+
+    Example:
+        >>> with_settings(RecipeOptions(), ["seed=3", "debug=true"], "options").seed
+        3
     """
     if not settings:
         return config

@@ -24,7 +24,13 @@ SHARED = (
 
 
 def began(channels: int, steps: int, rate: float = 1e-4, latent_dim: int = 64) -> GanConfig:
-    """Return the training of a BEGAN on images alone, latents uniform in [-1, 1)."""
+    """Return the training of a BEGAN on images alone, latents uniform in [-1, 1).
+
+    Example:
+        >>> config = began(64, 200_000)
+        >>> config.objective, config.critic["code"] == config.latent_dim == 64
+        ({'name': 'began', 'gamma': 0.5}, True)
+    """
     width = {"channels": channels}
     return GanConfig(
         generator={"name": "began-generator", **width},
@@ -46,7 +52,13 @@ def began(channels: int, steps: int, rate: float = 1e-4, latent_dim: int = 64) -
 
 
 def inversion(variant: str) -> InversionConfig:
-    """Return the search of the text, of the program, or of the small version."""
+    """Return the search of the text, of the program, or of the small version.
+
+    Example:
+        >>> text, released = inversion("text"), inversion("released")
+        >>> text.restarts, released.loss, released.restart_above
+        (0, 'l2', 0.1)
+    """
     if variant == "released":
         return InversionConfig(loss="l2", restart_above=0.1, keep="last")
     if variant == "small":
@@ -66,6 +78,13 @@ class BeganFacesLandmarks(PairsRecipe):
 
     `text` and `released`: 128 px, 64 channels. `small`: 32 px, a quarter of the channels, a soft
     bound on latents, and an encoder that starts the search: for a CPU.
+
+    Example:
+        >>> text, small = (BeganFacesLandmarks().configure(v) for v in ("text", "small"))
+        >>> text.size, text.gan.generator["channels"], small.size, small.gan.generator["channels"]
+        ((128, 128), 64, (32, 32), 16)
+        >>> BeganFacesLandmarks().configure("text", debug=True).gan.steps
+        6
     """
 
     title: ClassVar[str] = "Faces and landmarks from one latent"

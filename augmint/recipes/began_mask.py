@@ -21,6 +21,13 @@ class BeganMask(PairsRecipe):
     """A mask as a function of a BEGAN's latent, beside a distilled teacher and a joint generator.
 
     `text`: 96 x 128 px, 64 channels. `small`: 48 x 64 px and a quarter of the channels.
+
+    Example:
+        >>> config = BeganMask().configure("text")
+        >>> config.size, config.channels, config.map.decoder
+        ((96, 128), 1, {'name': 'began-generator', 'channels': 64})
+        >>> BeganMask().configure("text", debug=True).size
+        (24, 32)
     """
 
     title: ClassVar[str] = "Eyes and their segmentation from one latent"

@@ -20,6 +20,13 @@ class CbiganFaces(RequestedRecipe):
 
     `consistent`: the encoder deceives the critic. `literal`: it lowers the sum as printed, and so
     helps it.
+
+    Example:
+        >>> config = CbiganFaces().configure("consistent")
+        >>> config.size, config.pairs["cbigan"].signs, config.pairs["cbigan"].steps
+        ((48, 48), 'consistent', 200000)
+        >>> CbiganFaces().configure("literal", debug=True).pairs["cbigan"].steps
+        4
     """
 
     title: ClassVar[str] = "cBiGAN, faces with given landmarks"

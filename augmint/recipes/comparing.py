@@ -58,6 +58,10 @@ class GeneratorsFile:
     Args:
         generators: fields of each, by name.
         base: fields that all share where they do not say their own.
+
+    Example:
+        >>> build(GeneratorsFile, {"generators": {"plain": {}, "wide": {"batch": 128}}}, "file")
+        GeneratorsFile(generators={'plain': {}, 'wide': {'batch': 128}}, base={})
     """
 
     generators: Mapping[str, Mapping[str, Any] | None]
@@ -81,7 +85,13 @@ class Choice:
     settings: Sequence[str] = ()
 
     def of(self, part: str) -> list[str]:
-        """Return the settings of a part, without its name."""
+        """Return the settings of a part, without its name.
+
+        Example:
+            >>> choice = Choice(["a", "b"], settings=["generator.steps=9", "measures.pairs=50"])
+            >>> choice.of("generator"), choice.of("measures")
+            (['steps=9'], ['pairs=50'])
+        """
         return [s.removeprefix(f"{part}.") for s in self.settings if s.startswith(f"{part}.")]
 
 
@@ -92,6 +102,11 @@ def choose(choice: Choice) -> Chosen:
         UsageError: for an unknown name, a recipe of no conditional generator, a generator named
             twice, fewer than two, a variant that a recipe does not have, a setting that a
             generator does not have, or a file that holds something else.
+
+    Example:
+        >>> chosen = choose(Choice(["vac-mnist", "acgan-mnist"], settings=["generator.steps=9"]))
+        >>> {name: gan.steps for name, gan in chosen.generators.items()}, chosen.channels
+        ({'vac-mnist': 9, 'acgan-mnist': 9}, 1)
     """
     names = choice.names
     files = [n for n in names if Path(n).suffix.lower() in (".yaml", ".yml")]
@@ -125,6 +140,14 @@ def from_file(path: Path) -> dict[str, GanConfig]:
 
     Raises:
         UsageError: if it cannot be read, or a field is unknown or of another type.
+
+    Example:
+        >>> import tempfile
+        >>> text = "{base: {latent_dim: 32}, generators: {plain: {}, larger: {latent_dim: 128}}}"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "two.yaml").write_text(text)
+        ...     {n: gan.latent_dim for n, gan in from_file(Path(folder) / "two.yaml").items()}
+        {'plain': 32, 'larger': 128}
     """
     read = build(GeneratorsFile, read_yaml(path), path.name)
     return {
@@ -147,7 +170,12 @@ def _config(name: str, variant: str | None, debug: bool) -> ConditionalConfig:
 
 
 def comparable() -> list[str]:
-    """Return the names of the recipes that can be compared."""
+    """Return the names of the recipes that can be compared.
+
+    Example:
+        >>> "vac-mnist" in comparable(), "spdnn-iris" in comparable()
+        (True, False)
+    """
     return [n for n in RECIPES.names() if issubclass(RECIPES.get(n), ConditionalRecipe)]
 
 

@@ -62,6 +62,10 @@ def measures(steps: int | None = None, debug: bool = False) -> Measures:
     Args:
         steps: of the judge, and of what learns from generated images.
         debug: numbers mean nothing.
+
+    Example:
+        >>> measures(steps=9).task.steps, measures(debug=True).task.steps
+        (9, 100)
     """
     if not debug:
         return Measures() if steps is None else Measures(TaskConfig(steps=steps))

@@ -245,7 +245,17 @@ def inverter(bench: Bench, trained: TrainedGan) -> Inverter:
 
 
 def kept(path: Path, load: Callable[[Path], Any], make: Callable[[], Any]) -> Any:
-    """Return what a file holds, made and saved first if it is not there."""
+    """Return what a file holds, made and saved first if it is not there.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from types import SimpleNamespace
+        >>> made = SimpleNamespace(save=lambda path: path.write_text("made once"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [kept(Path(folder) / "file", Path.read_text, lambda: made) for _ in range(2)][1]
+        'made once'
+    """
     if path.is_file():
         return load(path)
     made = make()

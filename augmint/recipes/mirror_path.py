@@ -40,6 +40,13 @@ class MirrorPath(Recipe[PairsConfig]):
     `mirror-N.gif`; numbers say how evenly images and points move, how symmetric the middle is, and
     whether the points still fit the images, by an independent network. Strips of a straight path and
     a great circle between drawn latents, and of a truncation, stand beside them.
+
+    Example:
+        >>> config = MirrorPath().configure("text")
+        >>> config == replace(BeganFacesLandmarks().configure("text"), baselines=())
+        True
+        >>> MirrorPath().configure("text", debug=True).walks
+        1
     """
 
     title: ClassVar[str] = "From a face to its mirror image"

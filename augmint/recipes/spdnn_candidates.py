@@ -66,6 +66,12 @@ class Operations(Candidate):
 
     Args:
         network: its operations.
+
+    Example:
+        >>> from augmint.merging.notation import chain
+        >>> found = Operations.of(chain("n", (1, 8, 8), "3C:4 10F", norm="none"))
+        >>> found.parameters == (9 * 4 + 4) + (256 * 10 + 10), found.multiplications
+        (True, 4864)
     """
 
     network: Network

@@ -26,6 +26,13 @@ class SpdnnClassifier(EqualSizeRecipe):
 
     Every network is trained in the same way on the same images. The merged network is judged by
     paired differences over seeds against the best parent, chosen on validation images.
+
+    Example:
+        >>> config = SpdnnClassifier().configure("text")
+        >>> list(config.parents), config.training.steps, config.seeds
+        (['deep', 'wide', 'falling', 'rising'], 1500, 5)
+        >>> SpdnnClassifier().configure("text", debug=True).seeds
+        2
     """
 
     title: ClassVar[str] = "SPDNN, merged classifiers at equal parameters"

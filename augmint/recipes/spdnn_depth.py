@@ -17,6 +17,13 @@ class SpdnnDepth(StructureRecipe):
 
     `text` has one first convolution that all branches share, and as many parameters as the mean
     parent; `released` has one in each branch, and the widths of the authors' program.
+
+    Example:
+        >>> text, released = (SpdnnDepth().configure(v) for v in ("text", "released"))
+        >>> len(text.case.words), text.budget, released.widths
+        (8, '1.0x', 'released')
+        >>> SpdnnDepth().configure("text", debug=True) == text
+        True
     """
 
     title: ClassVar[str] = "SPDNN, eight networks for depth"

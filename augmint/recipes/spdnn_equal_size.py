@@ -140,7 +140,14 @@ class EqualSizeRecipe(Recipe[EqualSizeConfig]):
 def split_of(
     config: EqualSizeConfig, seed: int, index: int, gone: tuple[int, ...] = ()
 ) -> SplitConfig:
-    """Return which images a repetition has, of those that are not gone."""
+    """Return which images a repetition has, of those that are not gone.
+
+    Example:
+        >>> config = EqualSizeConfig({}, per_class=300, validation_per_class=100)
+        >>> split = split_of(config, seed=0, index=2)
+        >>> split.index, split.validation
+        (2, 0.25)
+    """
     both = config.per_class + config.validation_per_class
     return SplitConfig(
         seed,

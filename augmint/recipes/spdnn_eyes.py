@@ -36,6 +36,13 @@ class SpdnnEyes(EqualSizeRecipe):
     The networks of `spdnn-iris` predict the class of every pixel of any set with one mask. Every
     network is trained in the same way on the same images; the deciding score is the mean
     intersection over union of each image. Of masks of two classes all pixel measures are taken.
+
+    Example:
+        >>> config = SpdnnEyes().configure("text")
+        >>> list(config.parents), config.architectures, config.budget
+        (['iris-4', 'iris-3', 'iris-2', 'iris-1'], ('segnet-basic', 'unet'), 153000)
+        >>> SpdnnEyes().configure("text", debug=True).budget
+        9000
     """
 
     title: ClassVar[str] = "SPDNN, the iris networks at equal parameters"

@@ -13,7 +13,15 @@ from augmint.recipes.spdnn_structure import StructureConfig, StructureRecipe, st
 @RECIPES.register("spdnn-iris")
 @dataclass(frozen=True)
 class SpdnnIris(StructureRecipe):
-    """The merge of four hour-glass networks into the released one of 13 convolutions."""
+    """The merge of four hour-glass networks into the released one of 13 convolutions.
+
+    Example:
+        >>> config = SpdnnIris().configure("released")
+        >>> config.case.shape, [len(words.split()) for words in config.case.words.values()]
+        ((1, 96, 128), [13, 11, 9, 7])
+        >>> SpdnnIris().configure("released", debug=True).case.shape
+        (1, 24, 32)
+    """
 
     title: ClassVar[str] = "SPDNN, four networks for irises"
     source: ClassVar[str] = "Bazrafkan, Thavalengal and Corcoran 2018, arXiv:1712.02877"

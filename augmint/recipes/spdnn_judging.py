@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def best_on_validation(validation: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
-    """Return the name with the highest mean validation score over the seeds; the first of equals."""
+    """Return the name with the highest mean validation score over the seeds; the first of equals.
+
+    Example:
+        >>> best_on_validation({"a": [0.8, 0.9], "b": [0.9, 0.9], "c": [0.99, 0.99]}, ["a", "b"])
+        'b'
+    """
     return max(names, key=lambda n: float(np.mean(validation[n])))
 
 
@@ -49,6 +54,10 @@ class Scale:
         measure: what they are called ("accuracy").
         images: of the test set.
         spread: standard deviation of the score over them, of the best parent.
+
+    Example:
+        >>> Scale("accuracy", images=100, spread=0.5).error
+        0.05
     """
 
     measure: str
@@ -74,6 +83,12 @@ def judge(
         merged: the network that is judged.
         best: the primary baseline; the rest is secondary and adjusted by Holm.
         scale: of the scores.
+
+    Example:
+        >>> test = {"merged": [0.91, 0.92, 0.93], "a": [0.81, 0.83, 0.82], "b": [0.95, 0.97, 0.97]}
+        >>> found = judge(test, "merged", "a", Scale("accuracy", images=10_000, spread=0.3))
+        >>> found.verdict, [(row["against"], round(row["mean"], 3)) for row in found.rows]
+        ('helps', [('a', 0.1), ('b', -0.043)])
     """
     differences = {
         name: np.subtract(test[merged], scores) for name, scores in test.items() if name != merged
@@ -128,7 +143,12 @@ def steps_to(losses: npt.ArrayLike, target: float, window: int) -> int | None:
 
 
 def windows(losses: npt.ArrayLike, window: int) -> FloatArray:
-    """Return the means of windows side by side."""
+    """Return the means of windows side by side.
+
+    Example:
+        >>> windows([1, 3, 5, 7, 9], 2)
+        array([2., 6.])
+    """
     values = np.asarray(losses, dtype=np.float64)
     count = len(values) // window
     return values[: count * window].reshape(count, window).mean(1)
@@ -171,6 +191,12 @@ def convergence(
         validation_losses: by network, seed and reading.
         best: the parent that sets the target.
         window: steps that losses are averaged over.
+
+    Example:
+        >>> losses = {"best": [[4.0, 4.0, 2.0, 2.0]] * 2, "sooner": [[2.0, 2.0, 1.0, 1.0]] * 2}
+        >>> rows = convergence(losses, losses, "best", window=2)
+        >>> [row["steps"] for row in rows], rows[1]["steps_gain"]["mean"]
+        ([4.0, 2.0], 2.0)
     """
     targets = [float(windows(line, window)[-1]) for line in losses[best]]
     steps = {

@@ -13,7 +13,15 @@ from augmint.recipes.spdnn_structure import StructureConfig, StructureRecipe, st
 @RECIPES.register("spdnn-magazine")
 @dataclass(frozen=True)
 class SpdnnMagazine(StructureRecipe):
-    """The merge of three networks of 8, 6 and 5 convolutions, with as many parameters as each."""
+    """The merge of three networks of 8, 6 and 5 convolutions, with as many parameters as each.
+
+    Example:
+        >>> config = SpdnnMagazine().configure("text")
+        >>> [len(words.split()) for words in config.case.words.values()], config.budget
+        ([8, 6, 5], '1.0x')
+        >>> SpdnnMagazine().configure("text", debug=True).case.shape
+        (1, 24, 32)
+    """
 
     title: ClassVar[str] = "SPDNN, three networks for irises"
     source: ClassVar[str] = "Bazrafkan and Corcoran 2018, arXiv:1711.01943"

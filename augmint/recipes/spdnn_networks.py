@@ -28,7 +28,12 @@ def parents_of(words: Mapping[str, str], shape: Shape, ending: Ending) -> list[N
 
 
 def mean_size(parents: list[Network]) -> int:
-    """Return the parameters of the mean parent."""
+    """Return the parameters of the mean parent.
+
+    Example:
+        >>> mean_size([chain("n", (1, 8, 8), f"3C:{n}", norm="none") for n in (2, 4)])
+        30
+    """
     return round(sum(totals(p)["parameters"] for p in parents) / len(parents))
 
 
@@ -61,6 +66,13 @@ def networks_of(
         budget: parameters.
         rules: of the merge.
         random_merges: how many are drawn; their streams have fixed seeds.
+
+    Example:
+        >>> ending = Ending(5, flat=True)
+        >>> parents = parents_of({"a": "3C:4 2P", "b": "5C:4 2P"}, (1, 8, 8), ending)
+        >>> _, found = networks_of(parents, ending, 1000, Rules(), random_merges=1)
+        >>> list(found)
+        ['a', 'b', 'merged', 'parallel', 'inception', 'random-1']
     """
     merge = merge_networks(parents, budget, rules, name=MERGED)
     beside = merge_networks(parents, budget, Rules(passes="none"), name=PARALLEL)
@@ -81,6 +93,11 @@ def inception(shape: Shape, ending: Ending) -> Network:
     A 3x3 convolution, then twice a block: 1x1; 1x1 and 3x3; 1x1 and 5x5; 3x3 max-pooling and 1x1;
     concatenated. For numbers, 2x2 max-pooling stands before each block and before the dense layer
     at the end; for maps nothing is pooled, and the end is a convolution.
+
+    Example:
+        >>> from augmint.merging.shapes import infer
+        >>> [infer(inception((1, 8, 8), Ending(4, flat)))["classes"] for flat in (True, False)]
+        [(4,), (4, 8, 8)]
     """
     layers = [Layer("input", "input")]
 

@@ -77,7 +77,12 @@ def structure(
     budget: str | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> StructureConfig:
-    """Return the configuration of a published merge, for images of another shape if given."""
+    """Return the configuration of a published merge, for images of another shape if given.
+
+    Example:
+        >>> structure("spdnn-iris", "released", shape=(1, 24, 32)).case.shape
+        (1, 24, 32)
+    """
     case = published(merge)
     return StructureConfig(
         merge, case if shape is None else replace(case, shape=shape), widths, budget
@@ -100,7 +105,13 @@ def merge_case(config: StructureConfig) -> Merge:
 
 
 def structure_table(merge: Merge) -> str:
-    """Return parents, steps and result as lines of text."""
+    """Return parents, steps and result as lines of text.
+
+    Example:
+        >>> lines = structure_table(merge_case(structure("spdnn-iris", "released"))).splitlines()
+        >>> lines[-3]
+        'layers: parallel 40, forward 25, backward 13'
+    """
     report = merge.report()
     rows = [*report["parents"], report["merged"]]
     width = max(len(r["name"]) for r in rows)

@@ -52,6 +52,11 @@ class Training:
 
         Args:
             kind: a name of the axis `tasks`.
+
+        Example:
+            >>> config = Training(steps=9).task("segmentation")
+            >>> config.kind, config.steps, config.batch
+            ('segmentation', 9, 64)
         """
         fields = ("steps", "batch", "learning_rate", "weight_decay", "precision")
         config: TaskConfig = TASKS.get(kind).configured(

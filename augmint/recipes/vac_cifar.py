@@ -82,6 +82,13 @@ class VacCifar(CifarRecipe):
     classifier trained on as many real images and nothing else, which the paper lacks. `released`
     trains it on real and generated images; `text` on generated images alone, as the text reads,
     where nothing ties its classes to those of the data.
+
+    Example:
+        >>> released, narrow = (VacCifar().configure(v).gan for v in ("released", "narrow"))
+        >>> released.conditioning["theta"], released.steps == 200 * 50_000 / 16, narrow.generator
+        (0.5, True, {'name': 'vac-cifar-generator', 'width': 0.1})
+        >>> VacCifar().configure("released", debug=True).gan.steps
+        10
     """
 
     title: ClassVar[str] = "VAC+GAN, ten classes of CIFAR-10"
@@ -109,6 +116,14 @@ class AcganCifar(CifarRecipe):
 
     `own_accuracy` is that of the head on real test images; `own_alone`
     that of critic and head trained as a classifier alone.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> other, acgan = (r().configure("released").gan for r in (VacCifar, AcganCifar))
+        >>> replace(other, conditioning=acgan.conditioning) == acgan
+        True
+        >>> AcganCifar().configure("released", debug=True).gan.steps
+        10
     """
 
     title: ClassVar[str] = "ACGAN, ten classes of CIFAR-10, with the networks of VAC+GAN"

@@ -80,6 +80,15 @@ class VacBeganFaces(FacesRecipe):
     `text`: 48 px, squared energies, theta 0.997, zeta 0.003. `released`: 128 px, absolute energies,
     0.991 and 0.009, both players at once. The classifier trains on real and generated images in
     both: on generated images alone nothing would tie the classes to women and men.
+
+    Example:
+        >>> text, released = (VacBeganFaces().configure(v) for v in ("text", "released"))
+        >>> [(c.size, c.gan.conditioning["theta"]) for c in (text, released)]
+        [((48, 48), 0.997), ((128, 128), 0.991)]
+        >>> text.gan.critic["energy"], released.gan.critic["energy"]
+        ('squared', 'l1')
+        >>> VacBeganFaces().configure("text", debug=True).size
+        (32, 32)
     """
 
     title: ClassVar[str] = "VAC+GAN, women and men, on a BEGAN"
@@ -126,6 +135,12 @@ class CbeganFaces(FacesRecipe):
     `literal` is as printed: the class enters the generator's latent and no loss knows of it, so
     that it cannot work. `critic` gives the class to the critic too, as two further channels: the
     fair baseline.
+
+    Example:
+        >>> [CbeganFaces().configure(v).gan.conditioning["critic"] for v in ("literal", "critic")]
+        [False, True]
+        >>> CbeganFaces().configure("literal", debug=True).gan.generator["channels"]
+        4
     """
 
     title: ClassVar[str] = "CBEGAN, women and men"

@@ -44,6 +44,10 @@ def vac(classifier: Spec, theta: float, zeta: float, trains_on: str) -> dict[str
         theta, zeta: weights of the adversarial and the class loss, as the paper prints them.
         trains_on: what trains C. With "both" zeta is halved: the program averages the loss of
             real images into it, which gives the generator no gradient.
+
+    Example:
+        >>> [vac("small-cnn", 0.2, 0.8, trains_on)["zeta"] for trains_on in ("generated", "both")]
+        [0.8, 0.4]
     """
     weight = zeta / 2 if trains_on == "both" else zeta
     return {
@@ -66,6 +70,11 @@ def training(
         steps: of 16 images.
         released: both players move at once, and generated images carry the labels of the real
             batch; else in turn, with classes equally often.
+
+    Example:
+        >>> turns, at_once = (training("g", "c", ACGAN, 9, released) for released in (False, True))
+        >>> turns.fake_aspects, at_once.fake_aspects, turns.generator_rate, turns.auxiliary_rate
+        ('balanced', 'batch', 0.0002, 0.01)
     """
     return GanConfig(
         generator=generator,

@@ -100,6 +100,11 @@ def five_gans(channels: int = 16) -> dict[str, GanConfig]:
 
     Args:
         channels: width of the DCGANs and of StyleGAN2; the BEGANs have half of it.
+
+    Example:
+        >>> gans = five_gans(16)
+        >>> len(gans), gans["dcgan"].generator["channels"], gans["began"].generator["channels"]
+        (6, 16, 8)
     """
     half = channels // 2
     return {
@@ -145,6 +150,13 @@ class VacOnAnything(Recipe[AnythingConfig]):
     One classifier, narrow networks and minutes of one core each, all shown the same number of
     images; one judge, trained on real images that none of them sees, says whether generated images
     show the class asked for. The folder `comparison` holds the whole comparison.
+
+    Example:
+        >>> config = VacOnAnything().configure("text")
+        >>> [name for name, gan in config.gans.items() if gan.conditioning != "concatenation"]
+        ['dcgan', 'lsgan', 'wgan-gp', 'began', 'stylegan2']
+        >>> config.images, VacOnAnything().configure("text", debug=True).images
+        (128000, 640)
     """
 
     title: ClassVar[str] = "VAC on five kinds of GAN"

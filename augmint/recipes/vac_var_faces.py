@@ -19,6 +19,14 @@ class VacVarFaces(RequestedRecipe):
     """A class and landmarks asked for at once, beside each alone, on a BEGAN of 48 px.
 
     `both` is VAC and VAR in one; `var` asks for the landmarks alone, `vac` for the class alone.
+
+    Example:
+        >>> config = VacVarFaces().configure("text")
+        >>> both = config.gans["both"].conditioning
+        >>> list(config.gans), both["classifier"]["zeta"], both["regressor"]["zeta"]
+        (['both', 'var', 'vac'], 0.003, 0.03)
+        >>> VacVarFaces().configure("text", debug=True).size
+        (32, 32)
     """
 
     title: ClassVar[str] = "VAC and VAR together, faces of a class with given landmarks"

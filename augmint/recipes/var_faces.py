@@ -59,6 +59,11 @@ def began(
         released: as the program: absolute energies, both players at once, R on real and generated.
         regressor: architecture of R; None: the paper's.
         enters: how landmarks enter the generator; see `var`.
+
+    Example:
+        >>> text, released = began(0.03), began(0.03, released=True)
+        >>> text.conditioning["zeta"], released.conditioning["zeta"], released.critic["energy"]
+        (0.03, 0.015, 'l1')
     """
     network = {"name": "var-regressor", "released": released} if regressor is None else regressor
     return GanConfig(
@@ -101,13 +106,24 @@ def shortened(gan: GanConfig) -> GanConfig:
 
     At the program's rate of k, a short training ends before the critic has begun to tell images
     apart, and every image is one grey face.
+
+    Example:
+        >>> short = shortened(began(0.03))
+        >>> short.generator_rate, short.objective["rate"], short.steps
+        (0.0005, 0.1, 200000)
     """
     objective = {"name": "began", "gamma": 0.5, "rate": 0.1}
     return replace(gan, objective=objective, generator_rate=SHORT_RATE, critic_rate=SHORT_RATE)
 
 
 def dcgan(zeta: float, channels: int, steps: int, regressor: Mapping[str, Any]) -> GanConfig:
-    """Return VAR on a DCGAN that is shown the landmarks: faces in a fraction of BEGAN's steps."""
+    """Return VAR on a DCGAN that is shown the landmarks: faces in a fraction of BEGAN's steps.
+
+    Example:
+        >>> config = dcgan(1.0, channels=16, steps=1000, regressor={"name": "var-regressor"})
+        >>> config.batch, config.objective, config.conditioning["enters"]
+        (64, 'non-saturating', 'maps')
+    """
     return GanConfig(
         generator={"name": "dcgan-generator", "channels": channels},
         critic={"name": "dcgan-critic", "channels": channels},
@@ -194,6 +210,15 @@ class VarBeganFaces(RequestedRecipe):
     with the generator of a DCGAN for both, and its critic for VAR. Both curves show their
     generators, and the critic of cBiGAN, the landmarks as maps: by their latents alone neither
     follows them so soon.
+
+    Example:
+        >>> text, curve = (VarBeganFaces().configure(v) for v in ("text", "curve"))
+        >>> text.size, text.gans["var"].conditioning["zeta"], text.gans["var"].conditioning["theta"]
+        ((48, 48), 0.03, 0.97)
+        >>> list(curve.gans)
+        ['var-0.03', 'var-0.1', 'var-0.3', 'var-1']
+        >>> VarBeganFaces().configure("text", debug=True).gans["var"].steps
+        4
     """
 
     title: ClassVar[str] = "VAR+GAN, faces with given landmarks, on a BEGAN"
