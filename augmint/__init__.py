@@ -137,8 +137,9 @@ def mint(
         AugmintError: a broken bundle, an unknown class, or a folder that holds something else.
 
     Example:
-        >>> augmint.mint("runs/g/bundle", "runs/minted", per_class=20)  # doctest: +SKIP
-        {'accepted': 200, ...}
+        >>> counts = augmint.mint("runs/g/bundle", "runs/minted", per_class=20)  # doctest: +SKIP
+        >>> counts["accepted"]  # doctest: +SKIP
+        200
     """
     from augmint.studies.single import MintOptions, mint_bundle
 
@@ -179,9 +180,12 @@ def merge(
             differ, a budget out of reach.
 
     Example:
-        >>> merged = augmint.merge(["a.py:make_net", "b.py:make_net"], "1.0x")  # doctest: +SKIP
-        >>> merged.report["nodes"]  # doctest: +SKIP
-        {'parallel': 40, 'forward': 25, 'backward': 13}
+        >>> import augmint
+        >>> from torch import nn
+        >>> first, ends = nn.Conv2d(1, 4, 3, padding=1), (nn.Flatten(), nn.Linear(256, 5))
+        >>> nets = [nn.Sequential(first, nn.Conv2d(4, 4, k, padding="same"), *ends) for k in (3, 5)]
+        >>> augmint.merge(nets, shape=(1, 8, 8)).report["nodes"]
+        {'parallel': 4, 'forward': 3, 'backward': 3}
     """
     from augmint.core.config import build
     from augmint.merging.contraction import Rules

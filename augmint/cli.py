@@ -539,7 +539,12 @@ def build_parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code.
+
+    Example:
+        >>> main(["no-such-verb"])  # a line on standard error says which verbs there are
+        2
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options: Any = None
     try:
