@@ -117,6 +117,7 @@ def mint(
     seed: int = 0,
     curate: bool = True,
     truncation: float | None = None,
+    format: str | None = None,
 ) -> dict[str, Any]:
     """Mint annotated images from a bundle, without the data it was trained on.
 
@@ -129,6 +130,7 @@ def mint(
         curate: keep only images that the bundle's judge recognises as what they claim.
         truncation: more typical and less varied images: a bound of the latents' entries, or the
             share (0 to 1) of its styles that a generator with styles keeps; None for neither.
+        format: write the layout of this format in place of a manifest (`augmint list formats`).
 
     Returns:
         Counts drawn, accepted and rejected with reasons, by class.
@@ -143,7 +145,7 @@ def mint(
     """
     from augmint.studies.single import MintOptions, mint_bundle
 
-    options = MintOptions(per_class, dict(quotas or {}), seed, curate, truncation=truncation)
+    options = MintOptions(per_class, dict(quotas or {}), seed, curate, None, truncation, format)
     return mint_bundle(Path(bundle), Path(out), options)
 
 

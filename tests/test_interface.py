@@ -87,6 +87,9 @@ def test_train_and_mint_from_python(
     augmint.mint(bundle, tmp_path / "b", quotas={"7": 4, "1": 2}, seed=3, curate=False)
     for path in (tmp_path / "a").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "b" / path.parent.name / path.name).read_bytes()
+    augmint.mint(bundle, tmp_path / "c", per_class=1, curate=False, format="imagefolder")
+    assert len(list((tmp_path / "c").rglob("*.png"))) == 10
+    assert not (tmp_path / "c" / "metadata.jsonl").exists()
 
 
 # one file, one variant -----------------------------------------------------------------------------

@@ -213,8 +213,9 @@ def png_bytes(picture: Image, texts: Mapping[str, str] | None = None) -> bytes:
     buffer, info = io.BytesIO(), PngInfo()
     for keyword, text in (texts or {}).items():
         info.add_itxt(keyword, text)
-    picture.info = {}  # no dates, comments or profiles
-    picture.save(buffer, format="PNG", compress_level=6, pnginfo=info)
+    plain = picture.copy()
+    plain.info = {}  # no dates, comments or profiles
+    plain.save(buffer, format="PNG", compress_level=6, pnginfo=info)
     return buffer.getvalue()
 
 
