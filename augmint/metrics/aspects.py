@@ -33,6 +33,11 @@ def point_errors(predicted: FloatArray, truth: FloatArray, distances: FloatArray
 
     Raises:
         UsageError: for other shapes, or a distance that is not above 0.
+
+    Example:
+        >>> truth = np.array([[[0.0, 0.0, 2.0], [9.0, 9.0, 0.0]]])
+        >>> point_errors(np.array([[[3.0, 4.0], [0.0, 0.0]]]), truth, np.array([10.0])).tolist()
+        [[0.5, nan]]
     """
     if truth.ndim != 3 or truth.shape[2] != 3 or predicted.shape[:2] != truth.shape[:2]:
         raise UsageError(
@@ -55,6 +60,10 @@ def mean_error(errors: FloatArray) -> FloatArray:
     """Return the normalised mean error of each image, `NME = mean_k |p_k - t_k| / d`, `(N,)`.
 
     NaN where no point is labelled.
+
+    Example:
+        >>> mean_error(np.array([[0.25, 0.75], [0.5, np.nan], [np.nan, np.nan]])).tolist()
+        [0.5, 0.5, nan]
     """
     there = ~np.isnan(errors)
     total = np.where(there, errors, 0.0).sum(1)
@@ -75,7 +84,12 @@ def correct_points(errors: FloatArray, threshold: float) -> float:
 
 
 def failure_rate(errors: FloatArray, limit: float = FAILED) -> float:
-    """Return the share of images whose normalised mean error `(N,)` is above `limit`."""
+    """Return the share of images whose normalised mean error `(N,)` is above `limit`.
+
+    Example:
+        >>> failure_rate(np.array([0.01, 0.07, 0.08, 0.3]))
+        0.25
+    """
     return float((errors > limit).mean())
 
 
@@ -97,7 +111,13 @@ def error_auc(errors: FloatArray, limit: float = FAILED) -> float:
 
 
 def component_errors(predicted: FloatArray, truth: FloatArray) -> FloatArray:
-    """Return the mean absolute error of each component in its own unit, `(K,)`, of `(N, K)`."""
+    """Return the mean absolute error of each component in its own unit, `(K,)`, of `(N, K)`.
+
+    Example:
+        >>> truth = np.array([[0.0, 10.0], [4.0, 30.0]])
+        >>> component_errors(np.array([[1.0, 10.0], [3.0, 10.0]]), truth).tolist()
+        [1.0, 10.0]
+    """
     found: FloatArray = np.abs(_exact(predicted) - _exact(truth)).mean(0)
     return found
 
@@ -106,6 +126,11 @@ def determination(predicted: FloatArray, truth: FloatArray) -> FloatArray:
     """Return `R² = 1 - Σ (t - p)² / Σ (t - mean t)²` of each component, `(K,)`; at most 1.
 
     NaN where all true values are alike.
+
+    Example:
+        >>> truth = np.array([[0.0, 0.0], [2.0, 2.0]])
+        >>> determination(np.array([[0.0, 1.0], [2.0, 1.0]]), truth).tolist()
+        [1.0, 0.0]
     """
     t = _exact(truth)
     left = np.square(t - _exact(predicted)).sum(0)
@@ -114,7 +139,12 @@ def determination(predicted: FloatArray, truth: FloatArray) -> FloatArray:
 
 
 def median_spread(truth: FloatArray) -> FloatArray:
-    """Return `mean |t - median t|` of each component, `(K,)`: the error of the best constant."""
+    """Return `mean |t - median t|` of each component, `(K,)`: the error of the best constant.
+
+    Example:
+        >>> median_spread(np.array([[0.0, 7.0], [4.0, 7.0]])).tolist()
+        [2.0, 0.0]
+    """
     t = _exact(truth)
     found: FloatArray = np.abs(t - np.median(t, axis=0)).mean(0)
     return found
@@ -257,6 +287,12 @@ def latent_gap(inverted: FloatArray, drawn: FloatArray, seed: int = 0) -> Latent
 
     Raises:
         UsageError: for other shapes or fewer than two rows a side.
+
+    Example:
+        >>> drawn = np.random.default_rng(0).normal(size=(200, 2))
+        >>> gap = latent_gap(drawn[:100] + 3.0, drawn)
+        >>> gap.n, gap.distance > 10.0 * gap.floor
+        (100, True)
     """
     n = min(len(inverted), len(drawn) // 2)
     halves = permutation(seed, "metrics.drawn-halves", len(drawn))

@@ -165,6 +165,15 @@ def measure(
 
     Raises:
         UsageError: if the feature map does not give one finite row for each image.
+
+    Example:
+        >>> from augmint.core.registry import METRICS
+        >>> from augmint.metrics.features import PixelFeatures
+        >>> images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
+        >>> kid = METRICS.create("kid")
+        >>> found = measure(kid, images, images // 4, PixelFeatures(4), split="test", seed=0)
+        >>> found.protocol.n, found.value["kid"] > found.floor["kid"]
+        (10, True)
     """
     return measure_features(
         metric,
@@ -185,7 +194,15 @@ def measure_features(
     split: str,
     seed: int,
 ) -> Measurement:
-    """Return `measure` for features that are already computed, `(N, D)` and `(M, D)`."""
+    """Return `measure` for features that are already computed, `(N, D)` and `(M, D)`.
+
+    Example:
+        >>> from augmint.core.registry import METRICS
+        >>> from augmint.metrics.features import PixelFeatures
+        >>> x, how = np.eye(16), {"features": PixelFeatures(4), "split": "test", "seed": 0}
+        >>> measure_features(METRICS.create("frechet"), x, x, **how).refused
+        'n = 8 images a side do not determine a 16 x 16 covariance; needs more than 16, see kid'
+    """
     n = min(len(real) // 2, len(fake))
     protocol = Protocol(
         metric=metric.title,
@@ -214,6 +231,12 @@ def extract(features: FeatureMap, images: ByteArray) -> FloatArray:
 
     Raises:
         UsageError: if rows are missing, not vectors, or not finite.
+
+    Example:
+        >>> from augmint.metrics.features import named
+        >>> brightness = named(lambda x: x.mean((1, 2, 3))[:, None], "brightness", (1, 2, 2))
+        >>> extract(brightness, np.full((2, 1, 2, 2), 7, np.uint8)).tolist()
+        [[7.0], [7.0]]
     """
     rows = np.asarray(features(images))
     if not np.issubdtype(rows.dtype, np.floating):

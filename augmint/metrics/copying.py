@@ -153,6 +153,13 @@ def assess(
 
     Source: threshold after Carlini et al. 2023 (arXiv 2301.13188) and the conformal rank rule
     (Vovk et al. 2005); planted copies are ours.
+
+    Example:
+        >>> noise = np.random.default_rng(0).integers(0, 256, (24, 1, 8, 8), dtype=np.uint8)
+        >>> train, held_out = noise[:12], noise[12:]
+        >>> report = assess(train, held_out, train[:3, ..., ::-1], seed=0, planted=1)
+        >>> report.outcome, sorted(report.flagged)
+        ('near copies found', [0, 1, 2])
     """
     from augmint.metrics.registration import CopySearch
 
@@ -267,6 +274,12 @@ def nearest(images: ByteArray, train: ByteArray) -> tuple[IntArray, FloatArray]:
 
     Returns:
         rows int64 `(N,)`, and `1 - correlation` after registration `(N,)`: 0 for a copy.
+
+    Example:
+        >>> train = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8)
+        >>> rows, distances = nearest(train[[3, 1]] // 2, train)
+        >>> rows.tolist(), distances.round(2).tolist()
+        ([3, 1], [0.0, 0.0])
     """
     from augmint.metrics.registration import CopySearch
 
@@ -300,6 +313,12 @@ class Copying(Metric):
         alpha: bound on the share of false flags; None: max(0.001, 1 / (H + 1)) with H images held
             out.
         planted: copies of each kind that are planted to measure recall.
+
+    Example:
+        >>> noise = np.random.default_rng(0).integers(0, 256, (13, 1, 8, 8), dtype=np.uint8)
+        >>> found = Copying(planted=1)(noise[:4], noise[4:], noise[:2])
+        >>> found["flagged_share"], found["expected_share"]
+        (1.0, 0.1)
     """
 
     alpha: float | None = None

@@ -104,6 +104,11 @@ class PrecisionRecallDensityCoverage(FeatureMetric):
 
     Args:
         k: a ball reaches to its k-th nearest neighbour.
+
+    Example:
+        >>> x = np.arange(10.0)[:, None]
+        >>> PrecisionRecallDensityCoverage(k=2)(x, x)
+        {'precision': 1.0, 'recall': 1.0, 'density': 1.5, 'coverage': 1.0}
     """
 
     k: int = 5

@@ -101,7 +101,12 @@ def _from_moments(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tensor) 
 @METRICS.register("frechet")
 @dataclass(frozen=True)
 class Frechet(FeatureMetric):
-    """Fréchet distance of features; refused where n does not exceed the feature dimension."""
+    """Fréchet distance of features; refused where n does not exceed the feature dimension.
+
+    Example:
+        >>> Frechet().refusal(n=9, width=64)
+        'n = 9 images a side do not determine a 64 x 64 covariance; needs more than 64, see kid'
+    """
 
     title: ClassVar[str] = "frechet"
 

@@ -90,6 +90,14 @@ def sample_pairs(labels: IntArray, pairs: int, seed: int) -> tuple[IntArray, Int
 
     The first of a pair is uniform over rows that have a partner, the second over its partners.
     Either is empty where no row has a partner. Row order matters, so shuffling changes the draw.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> within, between = sample_pairs(labels, pairs=5, seed=0)
+        >>> bool((labels[within[:, 0]] == labels[within[:, 1]]).all())
+        True
+        >>> bool((labels[between[:, 0]] == labels[between[:, 1]]).any())
+        False
     """
     check_labels(labels, len(labels))
     draws = stream(seed, "metrics.diversity-pairs", ids=pairs).uniform(4).double().numpy()
@@ -139,6 +147,13 @@ def pairwise_diversity(
 
     Raises:
         UsageError: for images that are too small, or pairs below 1.
+
+    Example:
+        >>> images = np.zeros((4, 1, 8, 8), np.uint8)
+        >>> images[2:] = 255
+        >>> found = pairwise_diversity(images, np.array([0, 0, 1, 1]), pairs=10)
+        >>> found["within"]["mse"], found["between"]["mse"]
+        (0.0, 1.0)
     """
     check_labels(labels, len(images))
     if pairs < 1:
@@ -256,6 +271,13 @@ class PairwiseDiversity(Metric):
     Args:
         pairs: drawn within and between classes each.
         window: of SSIM.
+
+    Example:
+        >>> images = np.zeros((2, 1, 8, 8), np.uint8)
+        >>> images[1] = 255
+        >>> found = PairwiseDiversity(pairs=10)(images, labels=np.array([0, 0]))
+        >>> found["within/rmse"], "between/rmse" in found
+        (1.0, False)
     """
 
     pairs: int = 1000

@@ -48,6 +48,10 @@ def mmd2(first: FloatArray, second: FloatArray) -> float:
         UsageError: for other shapes.
 
     Source: Gretton et al. 2012, eq. 3; Bińkowski et al. 2018 (arXiv 1801.01401).
+
+    Example:
+        >>> mmd2(np.zeros((2, 1)), np.ones((2, 1)))
+        7.0
     """
     check_pair(first, second)
     n, m, width = len(first), len(second), first.shape[1]
@@ -78,6 +82,10 @@ def kid(
 
     Raises:
         UsageError: if a subset is larger than a side or smaller than 2.
+
+    Example:
+        >>> kid(np.zeros((4, 1)), np.ones((4, 1)), seed=0, subsets=3)
+        KernelDistance(mean=7.0, sd=0.0, subsets=3, subset_size=2)
     """
     check_pair(first, second)
     smaller = min(len(first), len(second))
@@ -108,6 +116,11 @@ class Kid(FeatureMetric):
     Args:
         subsets: random subsets whose mean and sd are given.
         subset_size: images in each; None: half of the smaller side, at most 1000.
+
+    Example:
+        >>> x = np.array([[0.0], [1.0]])
+        >>> Kid(subset_size=2)(x, x)["kid"]
+        -3.5
     """
 
     subsets: int = 50

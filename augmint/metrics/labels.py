@@ -100,7 +100,12 @@ def _check(probabilities: FloatArray, labels: IntArray) -> None:
 @METRICS.register("label-truth")
 @dataclass(frozen=True)
 class LabelTruthMetric(Metric):
-    """Share of images whose claimed label a judge trained on real images confirms."""
+    """Share of images whose claimed label a judge trained on real images confirms.
+
+    Example:
+        >>> LabelTruthMetric()(np.array([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]))
+        {'agreement': 0.5, 'claimed_probability': 0.5, 'worst_class': 0.0}
+    """
 
     inputs: ClassVar[Inputs] = "probabilities"
     title: ClassVar[str] = "label-truth"

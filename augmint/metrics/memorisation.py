@@ -33,6 +33,14 @@ def nearest_rows(
     Args:
         queries, rows: `(N, D)` and `(n, D)`.
         own: the row of `rows`, `(N,)`, that each query may not find: itself.
+
+    Example:
+        >>> rows = np.array([[0.0], [1.0], [5.0]])
+        >>> index, distance = nearest_rows(np.array([[3.5]]), rows)
+        >>> index.tolist(), distance.tolist()
+        ([2], [1.5])
+        >>> nearest_rows(rows, rows, own=np.arange(3))[0].tolist()
+        [1, 0, 1]
     """
     import torch
 
@@ -72,6 +80,11 @@ def dcr_share(train: FloatArray, held_out: FloatArray, minted: FloatArray, seed:
     count min(n, H). About 0.5 where training rows are not favoured; towards 1 for copies.
 
     Source: distance to closest record, as used for synthetic tables.
+
+    Example:
+        >>> train, held_out = np.array([[0.0], [1.0]]), np.array([[10.0], [11.0]])
+        >>> [dcr_share(train, held_out, minted, seed=0) for minted in (train, train + 5.0)]
+        [1.0, 0.5]
     """
     count = min(len(train), len(held_out))
     own = train[permutation(seed, "metrics.dcr.train", len(train))[:count]]
@@ -90,6 +103,11 @@ def authenticity(train: FloatArray, minted: FloatArray) -> float:
 
     Raises:
         UsageError: for fewer than 2 training rows.
+
+    Example:
+        >>> train = np.array([[0.0], [1.0], [2.0]])
+        >>> authenticity(train, train), authenticity(train, np.array([[9.0]]))
+        (0.0, 1.0)
     """
     if len(train) < 2:
         raise UsageError("authenticity needs at least 2 training rows", len(train), "give more")
@@ -114,6 +132,13 @@ def copying_statistic(
     held-out rows, are left out; None where none is left.
 
     Source: Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675), eq. 2; the cells are seeded.
+
+    Example:
+        >>> train, held_out = np.random.default_rng(0).normal(size=(2, 50, 2))
+        >>> copying_statistic(train, held_out, held_out, seed=0, cells=1)
+        0.0
+        >>> copying_statistic(train, held_out, train, seed=0, cells=1) < -3
+        True
     """
     from scipy.stats import rankdata
 
@@ -140,6 +165,11 @@ def kmeans(rows: FloatArray, k: int, seed: int, steps: int = 50) -> FloatArray:
     """Return k centres `(k, D)` by Lloyd's algorithm from k-means++ starts, both seeded.
 
     Source: Arthur and Vassilvitskii 2007.
+
+    Example:
+        >>> centres = kmeans(np.array([[0.0], [1.0], [10.0], [11.0]]), 2, seed=0)
+        >>> sorted(centres.flatten().tolist())
+        [0.5, 10.5]
     """
     draws = stream(seed, "metrics.kmeans", ids=k).uniform(1).double().numpy()[:, 0]
     centres = rows[[int(draws[0] * len(rows))]]

@@ -67,24 +67,44 @@ def confusion(
 
 
 def class_iou(counts: IntArray) -> FloatArray:
-    """Return `TP / (TP + FP + FN)` of each class, `(…, C)`; NaN where neither holds the class."""
+    """Return `TP / (TP + FP + FN)` of each class, `(…, C)`; NaN where neither holds the class.
+
+    Example:
+        >>> class_iou(np.array([[3, 1, 0], [0, 1, 0], [0, 0, 0]])).tolist()
+        [0.75, 0.5, nan]
+    """
     both, true, said = _sums(counts)
     return _ratio(both, true + said - both)
 
 
 def class_dice(counts: IntArray) -> FloatArray:
-    """Return `2 TP / (2 TP + FP + FN)` of each class, `(…, C)`; NaN where neither holds it."""
+    """Return `2 TP / (2 TP + FP + FN)` of each class, `(…, C)`; NaN where neither holds it.
+
+    Example:
+        >>> class_dice(np.array([[1, 2], [0, 1]])).tolist()
+        [0.5, 0.5]
+    """
     both, true, said = _sums(counts)
     return _ratio(2 * both, true + said)
 
 
 def pixel_accuracy(counts: IntArray) -> FloatArray:
-    """Return the share of pixels whose class is right, `(…,)`; NaN where all are void."""
+    """Return the share of pixels whose class is right, `(…,)`; NaN where all are void.
+
+    Example:
+        >>> pixel_accuracy(np.array([[[3, 1], [0, 4]]])).tolist()
+        [0.875]
+    """
     return _ratio(_sums(counts)[0].sum(-1), counts.sum((-2, -1)))
 
 
 def mean_over_classes(values: FloatArray) -> FloatArray:
-    """Return the mean over the last axis of what is defined, NaN where nothing is."""
+    """Return the mean over the last axis of what is defined, NaN where nothing is.
+
+    Example:
+        >>> mean_over_classes(np.array([[0.75, 0.5, np.nan]])).tolist()
+        [0.625]
+    """
     there = ~np.isnan(values)
     return _ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1))
 
@@ -98,6 +118,11 @@ class Binary:
         fp: said, not true.
         fn: true, not said.
         tn: neither.
+
+    Example:
+        >>> b = Binary.of(np.array([[5, 1], [2, 4]]))
+        >>> [float(pixels) for pixels in (b.tp, b.fp, b.fn, b.tn)]
+        [4.0, 1.0, 2.0, 5.0]
     """
 
     tp: FloatArray
@@ -114,22 +139,42 @@ class Binary:
 
 
 def sensitivity(b: Binary) -> FloatArray:
-    """Return `TP / (TP + FN)`, the recall."""
+    """Return `TP / (TP + FN)`, the recall.
+
+    Example:
+        >>> float(sensitivity(Binary.of(np.array([[3, 2], [1, 3]]))))
+        0.75
+    """
     return _ratio(b.tp, b.tp + b.fn)
 
 
 def specificity(b: Binary) -> FloatArray:
-    """Return `TN / (FP + TN)`."""
+    """Return `TN / (FP + TN)`.
+
+    Example:
+        >>> float(specificity(Binary.of(np.array([[3, 2], [1, 3]]))))
+        0.6
+    """
     return _ratio(b.tn, b.fp + b.tn)
 
 
 def precision(b: Binary) -> FloatArray:
-    """Return `TP / (TP + FP)`."""
+    """Return `TP / (TP + FP)`.
+
+    Example:
+        >>> float(precision(Binary.of(np.array([[3, 2], [1, 3]]))))
+        0.6
+    """
     return _ratio(b.tp, b.tp + b.fp)
 
 
 def negative_predictive_value(b: Binary) -> FloatArray:
-    """Return `TN / (TN + FN)`."""
+    """Return `TN / (TN + FN)`.
+
+    Example:
+        >>> float(negative_predictive_value(Binary.of(np.array([[3, 2], [1, 3]]))))
+        0.75
+    """
     return _ratio(b.tn, b.tn + b.fn)
 
 
@@ -137,6 +182,11 @@ def matthews(b: Binary) -> FloatArray:
     """Return `(TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))`.
 
     Source: Matthews 1975; -1 to 1.
+
+    Example:
+        >>> counts = np.array([[[3, 2], [1, 3]], [[5, 0], [0, 4]], [[0, 5], [4, 0]]])
+        >>> matthews(Binary.of(counts)).round(9).tolist()
+        [0.35, 1.0, -1.0]
     """
     roots = [np.sqrt(s) for s in (b.tp + b.fp, b.tp + b.fn, b.tn + b.fp, b.tn + b.fn)]
     return _ratio(b.tp * b.tn - b.fp * b.fn, roots[0] * roots[1] * roots[2] * roots[3])
@@ -193,6 +243,11 @@ def binary_measures(counts: IntArray, positive: int = 1) -> dict[str, Spread]:
     Args:
         counts: `(N, C, C)` from `confusion`.
         positive: the class that is asked about; all others are its background.
+
+    Example:
+        >>> found = binary_measures(np.array([[[3, 2], [1, 3]], [[5, 0], [0, 4]]]))
+        >>> len(found), found["sensitivity"].mean, found["sensitivity"].n
+        (11, 0.875, 2)
     """
     of = Binary.of(counts, positive)
     return {name: over_images(measure(of)) for name, measure in BINARY.items()}

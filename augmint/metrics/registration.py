@@ -69,6 +69,12 @@ class CopySearch:
 
     Raises:
         UsageError: for fewer than 2 images, or not uint8.
+
+    Example:
+        >>> train = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
+        >>> found = CopySearch(train)(train[[2], ..., ::-1])
+        >>> found.rows.tolist(), found.distances.round(3).tolist()
+        ([2], [0.0])
     """
 
     def __init__(self, train: ByteArray) -> None:

@@ -31,6 +31,11 @@ class Requested:
     Args:
         errors: `(T,)`, mean error of the images of a target (NME, or what the measurer gives).
         diversity: `(T,)`, mean over pairs of images of a target of their MSE, pixels in [0, 1].
+
+    Example:
+        >>> found = Requested(errors=np.array([0.25, 0.75]), diversity=np.array([0.0, 0.5]))
+        >>> found.error, found.spread
+        (0.5, 0.25)
     """
 
     errors: FloatArray
@@ -65,6 +70,16 @@ def requested(
 
     Raises:
         UsageError: without targets, or for one image a target.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> blank = np.zeros((3, 1, 8, 8), np.uint8)
+        >>> sampler = SimpleNamespace(sample=lambda wanted, ids, seed: blank)
+        >>> ages = {"age": torch.tensor([[10.0], [20.0]])}
+        >>> found = requested(sampler, ages, lambda images, wanted: wanted["age"].numpy(), each=3)
+        >>> found.errors.tolist(), found.diversity.tolist()
+        ([10.0, 20.0], [0.0, 0.0])
     """
     errors, diversity = [], []
     for wanted, images in answers(sampler, targets, each, seed):
@@ -80,6 +95,14 @@ def answers(
 
     Raises:
         UsageError: without targets, or for one image a target.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> sampler = SimpleNamespace(sample=lambda wanted, ids, seed: ids)
+        >>> asked = answers(sampler, {"age": torch.tensor([[10.0], [20.0]])}, each=2, seed=0)
+        >>> [(wanted["age"].flatten().tolist(), ids.tolist()) for wanted, ids in asked]
+        [([10.0, 10.0], [0, 1]), ([20.0, 20.0], [2, 3])]
     """
     count = min((len(v) for v in targets.values()), default=0)
     if count < 1 or each < 2:
