@@ -40,6 +40,10 @@ class Measure:
         unit: of the raw number ("of the reference distance").
         lower_is_better: of the raw number; never of points.
         points: how points follow from the raw number ("100 (1 - NME)").
+
+    Example:
+        >>> Measure("mIoU", "miou", "share of the union", False, "100 mIoU").error
+        '1 - mIoU'
     """
 
     name: str
@@ -74,6 +78,10 @@ class TaskConfig:
         precision: "bf16" runs the forward pass under autocast.
         aspect: the aspect that is predicted; "label" stands for the only one of the task's kind,
             where none of that kind has this name.
+
+    Example:
+        >>> TaskConfig(size=(32, 48)).seen((3, 128, 192))
+        (3, 32, 48)
     """
 
     network: Spec = "small-cnn"
@@ -139,6 +147,13 @@ class Source:
 
     Raises:
         UsageError: for an empty source, rows that do not agree in number, or a share out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> images, labels = np.zeros((2, 1, 8, 8), np.uint8), np.array([0, 1])
+        >>> source = Source(images, {"label": labels}, np.arange(2), share=0.25)
+        >>> len(source), source.origin
+        (2, 'real')
     """
 
     images: ByteArray
@@ -176,6 +191,14 @@ class RealRows:
 
     Raises:
         UsageError: if the rows are not real, are none, or do not agree in number.
+
+    Example:
+        >>> import numpy as np
+        >>> images, labels = np.zeros((2, 1, 8, 8), np.uint8), np.array([0, 1])
+        >>> minted = {"ids": np.arange(2), "origin": "minted"}
+        >>> RealRows(images, {"label": labels}, **minted)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        augmint.core.errors.UsageError: scores are of real images only; got rows of origin...
     """
 
     images: ByteArray
@@ -471,7 +494,13 @@ class Task(ABC):
 
 
 def task_for(aspect: Aspect) -> str | None:
-    """Return the name of the task that predicts an aspect, or None if there is none."""
+    """Return the name of the task that predicts an aspect, or None if there is none.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> task_for(Vector("age", ("years",)))
+        'regression'
+    """
     fitting = (name for name in TASKS.names() if aspect.kind in TASKS.get(name).kinds)
     return next(fitting, None)
 
@@ -481,6 +510,10 @@ def task_of(config: TaskConfig) -> Task:
 
     Raises:
         UsageError: if there is none of this name.
+
+    Example:
+        >>> task_of(TaskConfig(kind="segmentation")).measure.name
+        'mIoU'
     """
     task: Task = TASKS.create(config.kind)
     return task
@@ -492,6 +525,11 @@ def stored(aspect: Aspect, shape: Shape, values: npt.NDArray[Any]) -> npt.NDArra
     Raises:
         UsageError: for values of another shape.
         DataError: for values out of range.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> stored(Vector("age", ("years",)), (1, 8, 8), [[20], [40]]).dtype
+        dtype('float32')
     """
     import numpy as np
 
@@ -508,7 +546,17 @@ def stored(aspect: Aspect, shape: Shape, values: npt.NDArray[Any]) -> npt.NDArra
 
 
 def fitted_schema(schema: Schema, aspect: Aspect, sources: Sequence[Source]) -> Schema:
-    """Return the schema whose `aspect` knows its scale, from the real sources' values."""
+    """Return the schema whose `aspect` knows its scale, from the real sources' values.
+
+    Example:
+        >>> import numpy as np
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.vector import Vector
+        >>> images, years = np.zeros((2, 1, 8, 8), np.uint8), np.array([[20.0], [40.0]])
+        >>> real, age = Source(images, {"age": years}, np.arange(2)), Vector("age", ("years",))
+        >>> fitted_schema(Schema((age,)), age, [real])["age"].mean
+        (30.0,)
+    """
     import numpy as np
 
     from augmint.aspects.base import Schema

@@ -97,6 +97,11 @@ class DenseTask(Task):
 
     Loss: the aspect's, mean absolute difference of the encodings over what is not missing. The
     score that decides is the mean absolute difference as a share of the range.
+
+    Example:
+        >>> task = TASKS.create("dense")
+        >>> task.configured().network, task.role, task.measure.points
+        ('unet', 'mapper', '100 (1 - MAE / range)')
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"map"})

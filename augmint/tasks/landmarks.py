@@ -83,6 +83,12 @@ def landmark_scores(
         truth: `(N, K, 3)`, at least one labelled point an image.
         distances: `(N,)` pixels that are 1 in the error.
         names: of the points.
+
+    Example:
+        >>> truth = np.array([[[0.0, 0.0, 2.0], [8.0, 0.0, 2.0]]])
+        >>> scores = landmark_scores(truth + [0.0, 4.0, 0.0], truth, distances=np.array([100.0]))
+        >>> scores.nme, scores.pck_05, scores.auc, scores.points
+        (0.04, 1.0, 0.5, 96.0)
     """
     errors = point_errors(predicted, truth, distances)
     means = mean_error(errors)
@@ -108,6 +114,11 @@ class LandmarkTask(Task):
 
     Loss: the aspect's, mean absolute difference of normalised coordinates over labelled points.
     The score that decides is the NME.
+
+    Example:
+        >>> task = TASKS.create("landmarks")
+        >>> task.configured().network, task.role, task.measure.points
+        ('integral-regressor', 'classifier', '100 (1 - NME)')
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"landmarks"})

@@ -118,6 +118,11 @@ def spread_errors(predicted: FloatArray, truth: FloatArray, spread: FloatArray) 
     Args:
         predicted, truth: `(N, K)`.
         spread: s, `(K,)`, one above 0 at least.
+
+    Example:
+        >>> predicted, truth = np.array([[1.0, 5.0]]), np.array([[0.0, 7.0]])
+        >>> spread_errors(predicted, truth, spread=np.array([2.0, 0.0])).tolist()
+        [0.5]
     """
     varied = spread > 0
     difference = np.abs(predicted.astype(np.float64) - truth.astype(np.float64))
@@ -132,6 +137,11 @@ class RegressionTask(Task):
 
     Loss: the aspect's, mean squared difference of the encodings. The score that decides is the mean
     absolute error relative to the spread of the true values.
+
+    Example:
+        >>> task = TASKS.create("regression")
+        >>> task.configured().network["name"], task.role, task.measure.points
+        ('var-regressor', 'classifier', '100 (1 - MAE / spread)')
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"vector"})

@@ -78,6 +78,11 @@ class SamplingPlan:
         counts: `(steps, sources)`, from `composition`.
         order: for each source its row numbers in the order of drawing, offset by its first row.
         starts: `(steps + 1, sources)`, draws of each source before each step.
+
+    Example:
+        >>> plan = SamplingPlan.make([4, 2], [0.5, 0.5], batch=4, steps=3, seed=0)
+        >>> len(plan.rows(0)), plan.views([4, 2])
+        (4, [1.5, 3.0])
     """
 
     counts: npt.NDArray[np.int64]

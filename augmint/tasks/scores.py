@@ -229,7 +229,13 @@ def classification_scores(
 
 
 def diagnosis(probabilities: FloatArray, labels: IntArray) -> Diagnosis:
-    """Return what a network says of images that claim the classes `labels`."""
+    """Return what a network says of images that claim the classes `labels`.
+
+    Example:
+        >>> found = diagnosis(np.array([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]))
+        >>> found.agreement, found.confidence, found.per_class
+        (0.5, 0.5, (1.0, 0.0))
+    """
     _check(probabilities, labels)
     width = probabilities.shape[1]
     agrees = (probabilities.argmax(1) == labels).astype(np.uint8)
@@ -249,13 +255,24 @@ def diagnosis(probabilities: FloatArray, labels: IntArray) -> Diagnosis:
 def macro_f1(
     right: npt.NDArray[Any], counts: npt.NDArray[Any], predicted: npt.NDArray[Any]
 ) -> float:
-    """Return the mean of `2 right / (counts + predicted)` over classes present or predicted."""
+    """Return the mean of `2 right / (counts + predicted)` over classes present or predicted.
+
+    Example:
+        >>> macro_f1(np.array([1, 1, 0]), np.array([1, 3, 0]), np.array([3, 1, 0]))
+        0.5
+    """
     both = counts + predicted
     return float((2.0 * right[both > 0] / both[both > 0]).mean())
 
 
 def negative_log_likelihood(probabilities: FloatArray, labels: IntArray) -> float:
-    """Return `-mean log p_label`, probabilities held above the smallest normal float32."""
+    """Return `-mean log p_label`, probabilities held above the smallest normal float32.
+
+    Example:
+        >>> found = negative_log_likelihood(np.full((3, 4), 0.25), np.array([0, 1, 3]))
+        >>> round(float(np.exp(found)), 9)
+        4.0
+    """
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
 
@@ -266,6 +283,10 @@ def calibration_error(
     """Return `sum_b n_b / N |mean correct - mean confidence|` over bins ((b-1)/B, b/B].
 
     Source: Guo et al. 2017, arXiv 1706.04599, eq. 3.
+
+    Example:
+        >>> calibration_error(np.array([0.75, 0.75]), np.array([1, 0]))
+        0.25
     """
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(index, weights=correct - confidence.astype(np.float64), minlength=bins)

@@ -92,6 +92,11 @@ def segmentation_scores(counts: IntArray, classes: tuple[str, ...] = ()) -> Segm
     """Return all scores from the counts of `metrics.pixel.confusion`, `(N, C, C)`.
 
     Each image has at least one pixel that is not void.
+
+    Example:
+        >>> scores = segmentation_scores(np.array([[[3, 1], [0, 1]]]), ("outside", "inside"))
+        >>> scores.per_class, scores.points, scores.nine["sensitivity"].mean
+        ((0.75, 0.5), 62.5, 1.0)
     """
     each = mean_over_classes(class_iou(counts))
     pooled = class_iou(counts.sum(0))
@@ -118,6 +123,11 @@ class SegmentationTask(Task):
     Loss: the aspect's, cross-entropy over pixels that are not void. The score that decides is the
     mean intersection over union. Both are taken at the stored size, to which the logits of a
     network that sees another one are resampled.
+
+    Example:
+        >>> task = TASKS.create("segmentation")
+        >>> task.configured().network, task.role, task.measure.points
+        ('unet', 'mapper', '100 mIoU')
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"mask"})

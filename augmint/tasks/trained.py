@@ -46,6 +46,13 @@ class TrainedTask:
         device: where it lies.
         history: readings of the loss.
         views: how often each image of each source was seen, source by source, with its origin.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> schema = Schema((Category("label", ("left", "right")),))
+        >>> trained = TrainedTask(nn.Flatten(), TaskConfig(), schema, (1, 1, 2))
+        >>> trained.predictions(np.array([[[[255, 0]]], [[[0, 255]]]], np.uint8)).tolist()
+        [0, 1]
     """
 
     network: nn.Module
@@ -219,6 +226,11 @@ def build_network(
 
     Raises:
         UsageError: if the name, the file or the image size cannot be used.
+
+    Example:
+        >>> network = build_network(TaskConfig(), (1, 8, 8), outputs=3)
+        >>> network(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 3])
     """
     seen = config.seen(shape)
     with scope(seed, "task.init"):
@@ -244,13 +256,23 @@ def _registered(spec: Spec, flat: bool, seen: Shape, outputs: int) -> nn.Module:
 
 
 def memory_format(config: TaskConfig) -> torch.memory_format:
-    """Return the layout that the network declares; a user's network keeps the plain one."""
+    """Return the layout that the network declares; a user's network keeps the plain one.
+
+    Example:
+        >>> memory_format(TaskConfig(network="small-cnn"))
+        torch.channels_last
+    """
     declared = config.model is None and ARCHITECTURES.create(config.network).channels_last
     return torch.channels_last if declared else torch.contiguous_format
 
 
 def at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return float maps `(N, C, h, w)` at another size: bilinear, pixel centres."""
+    """Return float maps `(N, C, h, w)` at another size: bilinear, pixel centres.
+
+    Example:
+        >>> at_size(torch.ones(1, 2, 4, 4), (8, 6)).shape
+        torch.Size([1, 2, 8, 6])
+    """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
@@ -262,6 +284,12 @@ def extractor(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 
     A method `features` is used where there is one. Otherwise the input of the last `nn.Linear`
     that the forward pass reaches, otherwise the output. More than two dimensions are flattened.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> with extractor(network) as features:
+        ...     features(torch.zeros(5, 1, 2, 2)).shape
+        torch.Size([5, 3])
     """
     own = getattr(network, "features", None)
     if callable(own) and not isinstance(own, nn.Module):
@@ -289,11 +317,22 @@ def extractor(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 
 
 def joined(arrays: list[ByteArray], size: tuple[int, int] | None, device: str) -> Tensor:
-    """Return all images in one uint8 tensor on the device, at the size the network sees."""
+    """Return all images in one uint8 tensor on the device, at the size the network sees.
+
+    Example:
+        >>> arrays = [np.zeros((n, 1, 8, 8), np.uint8) for n in (2, 3)]
+        >>> joined(arrays, (4, 4), "cpu").shape
+        torch.Size([5, 1, 4, 4])
+    """
     parts = [resampled(torch.from_numpy(np.array(a)), size) for a in arrays]
     return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device)
 
 
 def gathered(columns: list[Mapping[str, Any]], name: str, device: str) -> Tensor:
-    """Return one aspect of all sources in one tensor on the device."""
+    """Return one aspect of all sources in one tensor on the device.
+
+    Example:
+        >>> gathered([{"label": [0]}, {"label": [1, 2]}], "label", "cpu").tolist()
+        [0, 1, 2]
+    """
     return torch.from_numpy(np.concatenate([np.asarray(c[name]) for c in columns])).to(device)

@@ -51,6 +51,14 @@ def load_user_network(
     Raises:
         UsageError: for a missing file or function, any error in it (with file and line), a
             result that is no `nn.Module`, an output of another shape, or weights that do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> code = "from torch import nn; net = lambda outputs: nn.Conv2d(1, outputs, 1)"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "net.py").write_text(code)
+        ...     load_user_network(f"{folder}/net.py:net", (1, 8, 8), outputs=5, flat=False)
+        Conv2d(1, 5, kernel_size=(1, 1), stride=(1, 1))
     """
     path, function = _split(model)
     network = make_user_network(model, shape, outputs)
@@ -90,6 +98,16 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Raises:
         UsageError: for another kind of file, a damaged one, or entries that do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.torch import save_file
+        >>> first, second = nn.Linear(2, 1), nn.Linear(2, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_file(first.state_dict(), Path(folder, "net.safetensors"))
+        ...     load_weights(second, Path(folder, "net.safetensors"))
+        >>> torch.equal(first.weight, second.weight)
+        True
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
