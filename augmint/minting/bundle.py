@@ -120,6 +120,15 @@ class Bundle:
         curation: the thresholds that minting uses by default.
         missing: why each absent part is absent.
         provenance: plain facts on how it was made.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> gan = GanConfig(generator={"name": "dcgan-generator", "channels": 2})
+        >>> schema, shape = Schema((Category("label", ("cat", "dog")),)), (1, 16, 16)
+        >>> bundle = Bundle(build_generator(gan, schema, shape), gan, schema, shape)
+        >>> minted = bundle.mint({"dog": 3}, seed=0, curate=False, progress=False)
+        >>> minted.images.shape, minted.values["label"].tolist()
+        ((3, 1, 16, 16), [1, 1, 1])
     """
 
     generator: nn.Module

@@ -101,7 +101,12 @@ class CurationConfig:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """What happened to one class; `drawn = accepted + sum of rejected`."""
+    """What happened to one class; `drawn = accepted + sum of rejected`.
+
+    Example:
+        >>> ClassCount("dog", quota=5, drawn=9, accepted=3, rejected={"unsure": 6}).shortfall
+        2
+    """
 
     name: str
     quota: int
@@ -124,8 +129,9 @@ class Minted:
         values: aspect name to stored values, N rows each.
         ids, seeds: int64 `(N,)`; `sampler.sample(values, ids, seed)` gives the image again.
         scores: `(N,)` arrays: "probability" of the claimed class and "margin" over the next, or
-            the "error" of what is claimed (absent without a judge), "nearest": distance to the nearest other of its class
-            (infinite where there is no other; absent in classes of more than 20 000 images).
+            the "error" of what is claimed (absent without a judge), "nearest": distance to the
+            nearest other of its class (infinite where there is no other; absent in classes of more
+            than 20 000 images).
         counts: by class.
         curation: the configuration, plain, or None for raw images.
     """
@@ -156,7 +162,15 @@ class Minted:
 
 
 def summary_of(counts: Sequence[ClassCount], curation: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return counts of requested, drawn, accepted and rejected images, in all and by class."""
+    """Return counts of requested, drawn, accepted and rejected images, in all and by class.
+
+    Example:
+        >>> cats = ClassCount("cat", quota=5, drawn=7, accepted=5, rejected={"unsure": 2})
+        >>> dogs = ClassCount("dog", quota=5, drawn=9, accepted=3, rejected={"unsure": 6})
+        >>> found = summary_of([cats, dogs], None)
+        >>> found["drawn"], found["shortfall"]
+        (16, {'dog': 2})
+    """
     return {
         "requested": sum(c.quota for c in counts),
         "drawn": sum(c.drawn for c in counts),
@@ -169,7 +183,15 @@ def summary_of(counts: Sequence[ClassCount], curation: Mapping[str, Any] | None)
 
 
 def lines_of(summary: Mapping[str, Any]) -> list[str]:
-    """Return a summary as lines for people; a shortfall always has its own line."""
+    """Return a summary as lines for people; a shortfall always has its own line.
+
+    Example:
+        >>> count = ClassCount("dog", quota=5, drawn=9, accepted=3, rejected={"unsure": 6})
+        >>> for line in lines_of(summary_of([count], None)):
+        ...     print(line)
+        minted 3 of 5 (9 drawn; rejected: 6 unsure)
+        short of 2 of 5 images of dog: 9 drawn, 3 kept
+    """
     reasons = ", ".join(f"{n} {r}" for r, n in summary["rejected"].items() if n) or "none"
     lines = [
         f"minted {summary['accepted']} of {summary['requested']} "
@@ -289,9 +311,13 @@ def mint(
         UsageError: if a class or a quota is out of range, or the judge knows other classes.
 
     Example:
-        >>> minted = mint(sampler, judge, schema, {0: 9}, CurationConfig(), 1)  # doctest: +SKIP
-        >>> minted.lines()  # doctest: +SKIP
-        ['minted 9 of 9 (11 drawn; rejected: 2 unsure)']
+        >>> from types import SimpleNamespace
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> blank, label = np.zeros((9, 1, 8, 8), np.uint8), Category("label", ("cat", "dog"))
+        >>> sampler = SimpleNamespace(sample=lambda wanted, ids, seed: blank[ids])
+        >>> mint(sampler, None, Schema((label,)), {1: 3}, CurationConfig(), 0, progress=False).ids
+        array([1, 3, 5])
     """
     parts = list(mint_parts(sampler, judge, schema, quotas, config, seed, progress, is_copy))
     counts = tuple(c for part in parts for c in part.counts)
@@ -435,6 +461,14 @@ def class_names(schema: Schema, name: str) -> tuple[str, ...]:
 
     Raises:
         UsageError: if the aspect of this name is no category.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> class_names(Schema((Category("label", ("cat", "dog")),)), "label")
+        ('cat', 'dog')
+        >>> class_names(Schema(()), "label")
+        ('all',)
     """
     if name not in schema and not schema.of_kind("category"):
         return (EVERYTHING,)

@@ -30,6 +30,10 @@ def build_judge(network: Spec, shape: Shape, outputs: int) -> nn.Module:
     Raises:
         UsageError: if the network is not registered, answers nothing about an image, or cannot take
             the shape.
+
+    Example:
+        >>> build_judge("small-cnn", (1, 8, 8), outputs=3)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 3])
     """
     architecture = ARCHITECTURES.create(network)
     if not isinstance(architecture, ClassifierArchitecture | MapperArchitecture):
@@ -57,6 +61,12 @@ class StoredJudge:
         told: plain facts ("trained_on", "accuracy"), kept in the bundle.
         aspect: what it tells.
         limit: largest error of a kept image; None for a judge of classes.
+
+    Example:
+        >>> network = build_judge("small-cnn", (1, 8, 8), outputs=3)
+        >>> judge = StoredJudge("small-cnn", (1, 8, 8), 3, network)
+        >>> judge.probabilities(np.zeros((2, 1, 20, 20), np.uint8)).sum(1).round(9).tolist()
+        [1.0, 1.0]
     """
 
     network: Spec

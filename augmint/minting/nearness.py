@@ -40,7 +40,12 @@ def descriptors(images: ByteArray) -> FloatArray:
 
 
 def distances(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return Euclidean distances `(len(a), len(b))`, float64."""
+    """Return Euclidean distances `(len(a), len(b))`, float64.
+
+    Example:
+        >>> distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[5.0, 0.0]]
+    """
     # float64: |a|² + |b|² - 2ab cancels, and near-duplicates are what is looked for
     x, y = a.astype(np.float64), b.astype(np.float64)
     squared = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2.0 * (x @ y.T)
@@ -48,7 +53,12 @@ def distances(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def nearest_other(views: FloatArray) -> FloatArray:
-    """Return each row's distance to the nearest other row, `(N,)`; infinite for a single row."""
+    """Return each row's distance to the nearest other row, `(N,)`; infinite for a single row.
+
+    Example:
+        >>> nearest_other(np.array([[0.0], [1.0], [5.0]])).tolist()
+        [1.0, 1.0, 4.0]
+    """
     nearest = np.full(len(views), np.inf)
     for start in range(0, len(views), _CHUNK):
         block = distances(views[start : start + _CHUNK], views)
@@ -74,6 +84,12 @@ class Kept:
         shape: of the images.
         least: distance (root mean square difference) below which two count as the same.
         on_disk: keep full descriptors in a file.
+
+    Example:
+        >>> kept, black = Kept((1, 8, 8), least=0.5), descriptors(np.zeros((1, 1, 8, 8), np.uint8))
+        >>> kept.add(black)
+        >>> kept.size, kept.new(black).tolist()
+        (1, [False])
     """
 
     def __init__(self, shape: Shape, least: float, on_disk: bool = False) -> None:

@@ -97,6 +97,15 @@ def croissant(
         and date of publication are the publisher's to add.
 
     Source: MLCommons, Croissant Format Specification 1.1; Croissant RAI Specification 1.0.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> summary = {"digest": "ab" * 32, "accepted": 3, "drawn": 4, "shape": [1, 8, 8]}
+        >>> summary |= {"manifest_sha256": "cd" * 32, "provenance": {"license": "CC0-1.0"}}
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> croissant(summary, schema, "metadata.jsonl", manifest_bytes=99)["license"]
+        'CC0-1.0'
     """
     digest = str(summary["digest"])
     given = summary["provenance"].get("license")
@@ -148,7 +157,12 @@ def croissant(
 
 
 def croissant_bytes(description: Mapping[str, Any]) -> bytes:
-    """Return a description as the bytes of its file."""
+    """Return a description as the bytes of its file.
+
+    Example:
+        >>> json.loads(croissant_bytes({"name": "Zähne"}))
+        {'name': 'Zähne'}
+    """
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "replace")
 

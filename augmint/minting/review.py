@@ -46,6 +46,15 @@ class ByClass(Review):
         category: what is claimed.
         threshold: least probability of the claimed class.
         agreement: the claimed class must also be the judge's first choice.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from augmint.aspects.category import Category
+        >>> said = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+        >>> judge = SimpleNamespace(probabilities=lambda images: said)
+        >>> review = ByClass(judge, Category("label", ("cat", "dog")), 0.8, agreement=True)
+        >>> review(np.zeros((3, 1, 8, 8), np.uint8), {"label": np.zeros(3, int)})[0].tolist()
+        ['', 'disagrees', 'unsure']
     """
 
     judge: Judge
@@ -85,6 +94,15 @@ class ByError(Review):
         judge: measures the aspect.
         aspect: what is claimed.
         limit: the largest error that passes.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from augmint.aspects.vector import Vector
+        >>> judge = SimpleNamespace(errors=lambda images, values: np.array([0.1, 0.5]))
+        >>> review = ByError(judge, Vector("age", ("years",)), limit=0.2)
+        >>> claimed = {"age": np.array([[20.0], [40.0]])}
+        >>> review(np.zeros((2, 1, 8, 8), np.uint8), claimed)[0].tolist()
+        ['', 'disagrees']
     """
 
     judge: Measurer

@@ -62,6 +62,15 @@ class GanSampler:
     Raises:
         UsageError: if chunk is not positive, or truncation is out of range or has nothing to act
             on.
+
+    Example:
+        >>> from augmint.conditioning.base import ConditioningContext
+        >>> from augmint.core.registry import CONDITIONING
+        >>> context = ConditioningContext(Schema(()), (1, 8, 8), latent_dim=4)
+        >>> generator = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+        >>> draw = GanSampler(generator, CONDITIONING.create("none"), context).sample
+        >>> np.array_equal(draw({}, np.array([5, 9]), seed=0)[1:], draw({}, np.array([9]), seed=0))
+        True
     """
 
     generator: nn.Module

@@ -75,6 +75,14 @@ class PulledStyles:
             evaluation mode.
         inputs: gives the generator's inputs for aspects and the ids of noise of its own.
         psi: 0 to 1; at 1 styles are left as they are.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> plain = SimpleNamespace(styles=lambda z, condition: z, synthesise=lambda styles: styles)
+        >>> noise = lambda aspects, ids: (torch.from_numpy(ids)[:, None] % 2.0, None)
+        >>> pulled = PulledStyles(plain, noise, psi=0.5)  # the mean of these styles is 0.5
+        >>> pulled(torch.tensor([[1.5]]), None, {"label": torch.tensor([0])})
+        tensor([[1.]])
     """
 
     def __init__(self, generator: nn.Module, inputs: Inputs, psi: float) -> None:
