@@ -39,6 +39,10 @@ class Arm:
             fixed share of each batch.
         balanced: every class comes equally often, its images too. In a long-tailed study this
             holds for every arm that adds images.
+
+    Example:
+        >>> [name for name, arm in ARMS.items() if arm.role == "negative control"]
+        ['shuffled', 'copies']
     """
 
     name: str

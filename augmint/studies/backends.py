@@ -18,6 +18,10 @@ class Backend:
         open: opens its pool, once for a whole study.
         local: its workers are processes that this one started and may signal.
         cluster: it takes an address.
+
+    Example:
+        >>> [name for name, backend in BACKENDS.items() if backend.cluster]
+        ['dask', 'ray']
     """
 
     open: Callable[[Pool], AbstractContextManager[Wave]]

@@ -209,7 +209,12 @@ def _row(
 
 
 def paired(values: Sequence[float | None], base: Sequence[float | None]) -> list[float | None]:
-    """Return differences by seed; None where either is missing."""
+    """Return differences by seed; None where either is missing.
+
+    Example:
+        >>> paired([3.0, None, 5.0], [1.0, 2.0, 5.0])
+        [2.0, None, 0.0]
+    """
     both = zip(values, base, strict=True)
     return [None if a is None or b is None else a - b for a, b in both]
 
@@ -380,7 +385,12 @@ FORMATS: Mapping[str, Callable[[float], str]] = {
 
 
 def written(row: Mapping[str, Any], unit: str, sign: bool = False) -> str:
-    """Return a mean with its interval in words."""
+    """Return a mean with its interval in words.
+
+    Example:
+        >>> written({"mean": 0.5, "low": 0.25, "high": 0.75}, "share", sign=True)
+        '+50.0 % (25.0 % to 75.0 %)'
+    """
     mean = row["mean"]
     if mean is None:
         return "–"

@@ -462,7 +462,16 @@ def _learn(config: JudgeConfig, table: Table, sources: list[Source], purpose: st
 
 
 def drawn_evenly(sampler: Sampler, schema: Schema, per_class: int, seed: int) -> Minted:
-    """Return `per_class` generated images of every class, or in all of none; none is rejected."""
+    """Return `per_class` generated images of every class, or in all of none; none is rejected.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from augmint.aspects.category import Category
+        >>> blank, label = np.zeros((9, 1, 8, 8), np.uint8), Category("label", ("cat", "dog"))
+        >>> sampler = SimpleNamespace(sample=lambda wanted, ids, seed: blank[ids])
+        >>> drawn_evenly(sampler, Schema((label,)), per_class=2, seed=0).values["label"].tolist()
+        [0, 0, 1, 1]
+    """
     classes = Schema(tuple(a for a in schema if a.name == ASPECT))
     names = class_names(classes, ASPECT)
     quotas = dict.fromkeys(range(len(names)), per_class)
@@ -491,5 +500,11 @@ def first_rows(labels: IntArray, n: int) -> IntArray:
 
 
 def probed_rows(train: IntArray, most: int, seed: int) -> IntArray:
-    """Return the training rows that a linear classifier learns from."""
+    """Return the training rows that a linear classifier learns from.
+
+    Example:
+        >>> found = probed_rows(np.arange(100, 200), most=5, seed=0)
+        >>> len(found), bool((np.diff(found) > 0).all())
+        (5, True)
+    """
     return np.sort(train[permutation(seed, "probe.rows", len(train))[:most]])

@@ -54,12 +54,26 @@ def save_players(game: Game, path: Path) -> None:
 
 
 def has_classifier(conditioning: Conditioning) -> bool:
-    """Return whether a method has a classifier of its own, such as VAC's or the head of ACGAN."""
+    """Return whether a method has a classifier of its own, such as VAC's or the head of ACGAN.
+
+    Example:
+        >>> [has_classifier(CONDITIONING.create(name)) for name in ("vac", "acgan", "projection")]
+        [True, True, False]
+    """
     return type(conditioning).class_logits is not Conditioning.class_logits
 
 
 def classifier_refusal(gan: GanConfig, schema: Schema, aspect: str = "label") -> str | None:
-    """Return why a configuration has no classifier of a category of its own, or None if it has."""
+    """Return why a configuration has no classifier of a category of its own, or None if it has.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> classifier_refusal(GanConfig(conditioning="projection"), schema)
+        'the generator has no classifier of its own'
+    """
     has = has_classifier(CONDITIONING.create(gan.conditioning))
     if not has or aspect not in asked(gan, schema):
         return "the generator has no classifier of its own"
@@ -76,6 +90,15 @@ class Players:
         game: the networks, in evaluation mode while they read.
         batch: images that the critic saw at once.
         joint: they see aspects drawn beside the image, as further channels.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> players = Players.build(GanConfig(), schema, (1, 16, 16), seed=0)
+        >>> players.class_probabilities(np.zeros((3, 1, 16, 16), np.uint8), "label").shape
+        (3, 2)
     """
 
     game: Game

@@ -60,6 +60,11 @@ def fit_power_law(n: npt.ArrayLike, errors: npt.ArrayLike) -> PowerLaw:
     Args:
         n: `(levels,)` counts of images.
         errors: `(levels,)` mean errors.
+
+    Example:
+        >>> law = fit_power_law([4, 16, 64, 256], [0.6, 0.35, 0.225, 0.1625])
+        >>> round(law.a, 3), round(law.b, 3), round(law.c, 3)
+        (0.1, 1.0, 0.5)
     """
     counts, values = np.asarray(n, np.float64), np.asarray(errors, np.float64)
     # counts relative to their mean keep b well scaled for every exponent
@@ -137,6 +142,12 @@ def real_equivalent(
 
     Raises:
         UsageError: if levels and treatment have other numbers of seeds, or fewer than 2.
+
+    Example:
+        >>> curve = [(n, [0.1 + n**-0.5] * 2) for n in (4, 16, 64, 256)]
+        >>> found = real_equivalent(curve, treatment=[0.225, 0.225], n_now=16)
+        >>> round(found.worth, 2)
+        48.0
     """
     levels = sorted(curve, key=lambda level: level[0])
     counts = np.array([n for n, _ in levels], np.float64)

@@ -13,6 +13,14 @@ def source_files(path: Path) -> list[Path]:
 
     Imports are read from the sources; nothing is executed. A module or package counts as of the
     folder if it lies there, whether or not an installed one has the same name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net, layers = Path(folder, "net.py"), Path(folder, "layers.py")
+        ...     _ = net.write_text("import layers, torch"), layers.write_text("")
+        ...     [path.name for path in source_files(net)]
+        ['layers.py', 'net.py']
     """
     folder, waiting, found = path.parent, [path], dict[Path, None]()
     while waiting:
@@ -26,7 +34,17 @@ def source_files(path: Path) -> list[Path]:
 
 
 def digest_of(files: Sequence[Path], base: Path) -> str:
-    """Return the SHA-256 of files' contents and of their places relative to a folder."""
+    """Return the SHA-256 of files' contents and of their places relative to a folder.
+
+    Example:
+        >>> import tempfile
+        >>> def digest(text):
+        ...     with tempfile.TemporaryDirectory() as folder:
+        ...         Path(folder, "net.py").write_text(text)
+        ...         return digest_of([Path(folder, "net.py")], Path(folder))
+        >>> digest("a = 1") == digest("a = 1"), digest("a = 1") == digest("a = 2")
+        (True, False)
+    """
     digest = hashlib.sha256()
     for file in files:
         content = hashlib.sha256(file.read_bytes()).hexdigest()

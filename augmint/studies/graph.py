@@ -44,7 +44,12 @@ SNAPSHOTS = (0.25, 0.5, 0.75)
 
 
 def name_of(index: int) -> str:
-    """Return how stages name a repetition."""
+    """Return how stages name a repetition.
+
+    Example:
+        >>> name_of(3), name_of(PILOT)
+        ('3', 'pilot0')
+    """
     return f"pilot{index - PILOT}" if index >= PILOT else str(index)
 
 
@@ -57,6 +62,10 @@ class Draw:
         level: share of its labelled images.
         validation: a part of them scores in place of the test images.
         grid: for the table of levels and ratios.
+
+    Example:
+        >>> Draw(2).called("mint"), Draw(2, level=0.5).called("arm", "minted")
+        ('mint-2', 'grid-arm-minted-0.5-2')
     """
 
     index: int

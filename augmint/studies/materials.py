@@ -67,6 +67,12 @@ def evened(sources: list[Source]) -> list[Source]:
 
     Of C classes each has the share 1 / C of every batch, and within a class every image, real or
     minted, comes equally often: the share of part p in class c is `n_pc / (C · n_c)`.
+
+    Example:
+        >>> images, labels = np.zeros((4, 1, 8, 8), np.uint8), np.array([0, 0, 0, 1])
+        >>> parts = evened([Source(images, {"label": labels}, np.arange(4))])
+        >>> [(len(part), part.share) for part in parts]
+        [(3, 0.5), (1, 0.5)]
     """
     labels = [strata_of(s) for s in sources]
     classes, totals = np.unique(np.concatenate(labels), return_counts=True)
@@ -101,13 +107,28 @@ def evened_rows(labels: IntArray, rows: IntArray) -> IntArray:
 
 
 def strata_of(rows: Source | Minted) -> IntArray:
-    """Return the class of each row, as `Table.strata` has it: 0 for all where there is none."""
+    """Return the class of each row, as `Table.strata` has it: 0 for all where there is none.
+
+    Example:
+        >>> images = np.zeros((2, 1, 8, 8), np.uint8)
+        >>> strata_of(Source(images, {"label": np.array([1, 0])}, np.arange(2))).tolist()
+        [1, 0]
+        >>> strata_of(Source(images, {}, np.arange(2))).tolist()
+        [0, 0]
+    """
     found = rows.values.get(LABEL)
     return np.zeros(len(rows), np.int64) if found is None else np.asarray(found, np.int64)
 
 
 def describe(sources: list[Source], arm: Arm, even: bool = False) -> str:
-    """Return what an arm trains on, in words."""
+    """Return what an arm trains on, in words.
+
+    Example:
+        >>> from augmint.studies.arms import BASELINE
+        >>> source = Source(np.zeros((2, 1, 8, 8), np.uint8), {}, np.arange(2))
+        >>> describe([source], BASELINE)
+        '2 real images in 100% of each batch, classic policy'
+    """
     parts = [(s.origin, len(s), s.share) for s in sources]
     if even:
         origins = dict.fromkeys(s.origin for s in sources)
@@ -121,7 +142,16 @@ def describe(sources: list[Source], arm: Arm, even: bool = False) -> str:
 
 
 def save_minted(minted: Minted, folder: Path) -> None:
-    """Write minted images with their values, ids and scores as arrays."""
+    """Write minted images with their values, ids and scores as arrays.
+
+    Example:
+        >>> import tempfile
+        >>> images, ids, seeds = np.zeros((2, 1, 8, 8), np.uint8), np.arange(2), np.zeros(2, int)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_minted(Minted(images, {}, ids, seeds, {}, (), None), Path(folder, "curated"))
+        ...     sorted(path.name for path in Path(folder, "curated").iterdir())
+        ['images.npy', 'rows.safetensors']
+    """
     folder.mkdir()
     np.save(folder / "images.npy", minted.images)
     columns: dict[str, np.ndarray] = {"ids": minted.ids, "seeds": minted.seeds}
@@ -141,7 +171,14 @@ def load_minted(folder: Path) -> Minted:
 
 
 def subset(minted: Minted, rows: IntArray) -> Minted:
-    """Return some rows of minted images; the counts stay those of the whole."""
+    """Return some rows of minted images; the counts stay those of the whole.
+
+    Example:
+        >>> images, ids = np.zeros((3, 1, 8, 8), np.uint8), np.array([4, 6, 8])
+        >>> minted = Minted(images, {}, ids, np.zeros(3, int), {}, (), None)
+        >>> subset(minted, np.array([0, 2])).ids.tolist()
+        [4, 8]
+    """
     return replace(
         minted,
         images=minted.images[rows],
@@ -163,7 +200,14 @@ def _minted(store: Store, kind: str) -> Minted:
 
 
 def minted_source(minted: Minted) -> Source:
-    """Return minted images as a training source."""
+    """Return minted images as a training source.
+
+    Example:
+        >>> images, ids = np.zeros((2, 1, 8, 8), np.uint8), np.array([4, 6])
+        >>> source = minted_source(Minted(images, {}, ids, np.zeros(2, int), {}, (), None))
+        >>> source.origin, source.ids.tolist()
+        ('minted', [4, 6])
+    """
     return Source(minted.images, minted.values, minted.ids, origin="minted")
 
 

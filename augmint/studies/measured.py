@@ -183,6 +183,10 @@ def annotation_measures(aspect: str, error: str) -> list[Measure]:
     Args:
         aspect: its name.
         error: what its error is called ("NME", "1 - mIoU").
+
+    Example:
+        >>> [row.key for row in annotation_measures("eyes", "NME")]
+        ['error_eyes', 'median_eyes', 'ratio_eyes', 'learnt_eyes']
     """
     told, group = f"error_{aspect}", "annotations"
     return [
@@ -216,6 +220,12 @@ def rows_for(schema: Schema, errors: Mapping[str, str]) -> list[Measure]:
     Args:
         schema: of the data; what needs classes is left out where it has none.
         errors: the annotations that are measured, each with what its error is called.
+
+    Example:
+        >>> from augmint.aspects.base import Schema
+        >>> rows = rows_for(Schema(()), {"eyes": "NME"})
+        >>> rows[0].title, any(row.classes for row in rows)
+        ('Error of eyes (NME)', False)
     """
     told = [m for m in MEASURES if ASPECT in schema or not m.classes]
     for aspect, error in errors.items():

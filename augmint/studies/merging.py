@@ -157,6 +157,15 @@ def merge_models(
     Raises:
         UsageError: networks that cannot be loaded or read, that do not fit together, or a budget
             that cannot be reached.
+
+    Example:
+        >>> from torch.nn import Conv2d, Sequential
+        >>> thin, wide = (Sequential(Conv2d(1, n, 3), Conv2d(n, 2, 3)) for n in (4, 8))
+        >>> merge_models([thin, wide], MergeOptions(budget="1.0x", shape=(1, 8, 8))).network
+        Built(
+          (1-3C): Conv2d(1, 6, kernel_size=(3, 3), stride=(1, 1))
+          (2-3C): Conv2d(6, 2, kernel_size=(3, 3), stride=(1, 1))
+        )
     """
     from augmint.core import streams
     from augmint.merging.build import build, inherit

@@ -544,7 +544,12 @@ def _call(config: StudyConfig, out: Path, options: ProveOptions) -> str:
 
 
 def network_name(config: StudyConfig) -> str:
-    """Return how the report names the network that is measured."""
+    """Return how the report names the network that is measured.
+
+    Example:
+        >>> network_name(StudyConfig("digits"))
+        'small-cnn'
+    """
     if config.task.model is not None:
         path, _, name = config.task.model.rpartition(":")
         return f"{Path(path).name}:{name}"

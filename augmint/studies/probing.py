@@ -96,7 +96,13 @@ def _accuracy(
 
 
 def ridge(x: Tensor, y: Tensor, strength: float) -> Tensor:
-    """Return W `(D, K)` that minimises `‖X W - Y‖² + a ‖W‖²`, by the smaller normal equations."""
+    """Return W `(D, K)` that minimises `‖X W - Y‖² + a ‖W‖²`, by the smaller normal equations.
+
+    Example:
+        >>> targets = torch.tensor([[2.0], [4.0]]).double()
+        >>> ridge(torch.eye(2).double(), targets, strength=1.0).round(decimals=9).tolist()
+        [[1.0], [2.0]]
+    """
     n, width = x.shape
     if width <= n:
         gram = x.T @ x

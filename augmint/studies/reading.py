@@ -49,7 +49,15 @@ BUDGET = ("steps", "batch", "learning_rate", "weight_decay", "precision")
 
 
 def readable(schema: Schema) -> Schema:
-    """Return the aspects besides the class that some task predicts."""
+    """Return the aspects besides the class that some task predicts.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.vector import Vector
+        >>> schema = Schema((Category("label", ("cat", "dog")), Vector("age", ("years",))))
+        >>> [aspect.name for aspect in readable(schema)]
+        ['age']
+    """
     told = (a for a in schema if a.name != ASPECT and task_for(a) is not None)
     return Schema(tuple(told))
 
@@ -58,6 +66,13 @@ def claimed(gan: GanConfig, schema: Schema) -> tuple[str, ...]:
     """Return the names of the aspects that a generator's images are meant to carry.
 
     They are drawn with the image, or asked for by a conditioning that acts on it.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Category("label", ("cat", "dog")),))
+        >>> tuple(claimed(GanConfig(conditioning=name), schema) for name in ("vac", "none"))
+        (('label',), ())
     """
     acts = CONDITIONING.create(gan.conditioning).labels_generated
     names = {*gan.joint, *((a.name for a in asked(gan, schema)) if acts else ())}
@@ -65,7 +80,15 @@ def claimed(gan: GanConfig, schema: Schema) -> tuple[str, ...]:
 
 
 def read_aspects(gans: Iterable[GanConfig], schema: Schema) -> list[str]:
-    """Return the names of the annotations that at least one generator carries."""
+    """Return the names of the annotations that at least one generator carries.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> from augmint.training.config import GanConfig
+        >>> schema = Schema((Vector("age", ("years",)), Vector("pose", ("yaw",))))
+        >>> read_aspects([GanConfig(conditioning="vac-var", carries=("pose",))], schema)
+        ['pose']
+    """
     names = {name for gan in gans for name in claimed(gan, schema)}
     return [a.name for a in readable(schema) if a.name in names]
 
@@ -74,12 +97,26 @@ def judging_aspect(schema: Schema) -> str | None:
     """Return the aspect on whose network's features distances are taken, or None if none is known.
 
     It is the class, or else the first annotation, whatever the generators carry: so more may join.
+
+    Example:
+        >>> from augmint.aspects.category import Category
+        >>> from augmint.aspects.vector import Vector
+        >>> label, age = Category("label", ("cat", "dog")), Vector("age", ("years",))
+        >>> judging_aspect(Schema((age, label))), judging_aspect(Schema((age,)))
+        ('label', 'age')
     """
     return ASPECT if ASPECT in schema else next((a.name for a in readable(schema)), None)
 
 
 def reader_role(schema: Schema, aspect: str) -> str:
-    """Return what a stage calls its input that reads an annotation; it may be the judge itself."""
+    """Return what a stage calls its input that reads an annotation; it may be the judge itself.
+
+    Example:
+        >>> from augmint.aspects.vector import Vector
+        >>> schema = Schema((Vector("age", ("years",)), Vector("pose", ("yaw",))))
+        >>> reader_role(schema, "age"), reader_role(schema, "pose")
+        ('judge', 'reads pose')
+    """
     return "judge" if aspect == judging_aspect(schema) else f"reads {aspect}"
 
 
@@ -183,7 +220,12 @@ class Reading:
 
 
 def network_of(config: TaskConfig) -> str:
-    """Return the name of a task's network."""
+    """Return the name of a task's network.
+
+    Example:
+        >>> network_of(TaskConfig(network={"name": "small-cnn", "channels": 8}))
+        'small-cnn'
+    """
     return config.model or split_spec(config.network, "architecture")[0]
 
 

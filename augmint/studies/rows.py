@@ -79,12 +79,23 @@ def opened(inputs: Mapping[str, Path]) -> tuple[Table, Rows]:
 
 
 def judge_rows(rows: Rows) -> IntArray:
-    """Return the real images that a comparison's judges learn from and no generator sees."""
+    """Return the real images that a comparison's judges learn from and no generator sees.
+
+    Example:
+        >>> train, held_out, pool, test = (np.array(rows) for rows in ([0, 1], [5], [3, 4], [9]))
+        >>> judge_rows(Rows(train, held_out, pool, test)).tolist()
+        [3, 4, 5]
+    """
     return np.sort(np.concatenate([rows.held_out, rows.pool]))
 
 
 def seed_of(study_seed: int, index: int) -> int:
-    """Return the seed of the index-th repetition (pilots count from `PILOT`)."""
+    """Return the seed of the index-th repetition (pilots count from `PILOT`).
+
+    Example:
+        >>> seed_of(0, 1) == seed_of(0, 1), seed_of(0, 1) == seed_of(0, PILOT)
+        (True, False)
+    """
     return derive(study_seed, f"study.seed.{index}")
 
 
@@ -257,11 +268,23 @@ def _around(
 
 
 def labelled_per_class(rows: Rows, labels: IntArray) -> int:
-    """Return the training images of the smallest class present."""
+    """Return the training images of the smallest class present.
+
+    Example:
+        >>> none, labels = np.zeros(0, np.int64), np.array([0, 0, 0, 2, 2])
+        >>> labelled_per_class(Rows(np.arange(5), none, none, none), labels)
+        2
+    """
     counts = np.bincount(labels[rows.train])
     return int(counts[counts > 0].min())
 
 
 def class_counts(rows: Rows, labels: IntArray, classes: int) -> IntArray:
-    """Return the training images of each class, `(classes,)`."""
+    """Return the training images of each class, `(classes,)`.
+
+    Example:
+        >>> none, labels = np.zeros(0, np.int64), np.array([0, 0, 0, 2, 2])
+        >>> class_counts(Rows(np.arange(5), none, none, none), labels, classes=3).tolist()
+        [3, 0, 2]
+    """
     return np.bincount(labels[rows.train], minlength=classes)

@@ -66,6 +66,15 @@ def run_stages(
         InterruptedRunError: after Ctrl-C or SIGTERM; what is finished stays.
         AugmintError: the first that a stage raised.
         StageFailedError: if a stage raised anything else.
+
+    Example:
+        >>> import tempfile
+        >>> def double(config, inputs, folder, work):
+        ...     return 2 * config
+        >>> stage = Stage("double", double, 21)
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     run_stages([stage], Path(root), progress=lambda line: None)["double"].value
+        42
     """
     if workers < 1:
         raise UsageError("workers is at least 1", workers, "pass workers=1 (--workers 1)")

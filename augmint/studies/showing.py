@@ -24,7 +24,12 @@ CLASSES = 20
 
 
 def shown_of(classes: int) -> int:
-    """Return how many images of each class a picture shows, of a set with so many classes."""
+    """Return how many images of each class a picture shows, of a set with so many classes.
+
+    Example:
+        >>> shown_of(10), shown_of(1)
+        (10, 20)
+    """
     return SHOWN if classes > 1 else ALONE
 
 
@@ -48,6 +53,12 @@ def drawn(aspect: Aspect, images: ByteArray, values: np.ndarray) -> ByteArray:
         aspect: what is claimed; it is `spatial`.
         images: uint8 `(N, C, H, W)`.
         values: stored, N rows.
+
+    Example:
+        >>> from augmint.aspects.landmarks import Landmarks
+        >>> eye, images = Landmarks("eye", ("pupil",), (8, 8)), np.zeros((2, 1, 8, 8), np.uint8)
+        >>> drawn(eye, images, np.full((2, 1, 3), 4.0)).shape
+        (2, 3, 48, 48)
     """
     scale = _enlarged(images)
     large = images.repeat(scale, axis=2).repeat(scale, axis=3)

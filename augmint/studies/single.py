@@ -82,7 +82,13 @@ class TrainConfig:
 
 
 def resolve(data: str, options: TrainOptions) -> TrainConfig:
-    """Return the complete configuration that `options` ask for, as `study.resolve` does."""
+    """Return the complete configuration that `options` ask for, as `study.resolve` does.
+
+    Example:
+        >>> found = resolve("digits", TrainOptions(steps=50, size="32x48"))
+        >>> found.generator.steps, found.size
+        (50, (32, 48))
+    """
     fields: dict[str, Any] = {} if options.config is None else read_yaml(Path(options.config))
     said: dict[str, Any] = {
         "per_class": options.per_class,

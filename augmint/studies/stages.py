@@ -137,6 +137,10 @@ def code_digest() -> str:
     """Return the SHA-256 of augmint's sources that can change a result, once a process.
 
     Every .py file counts except those that only show or call: the report and the command line.
+
+    Example:
+        >>> len(code_digest()), code_digest() == code_digest()
+        (64, True)
     """
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
@@ -167,6 +171,13 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
 
     Raises:
         UsageError: if two stages share a name but not a key.
+
+    Example:
+        >>> def same(config, inputs, folder, work):
+        ...     return config
+        >>> split = Stage("split", same, 1)
+        >>> [stage.name for stage in in_order([Stage("arm", same, 2, (split,)), split])]
+        ['split', 'arm']
     """
     found: dict[str, Stage] = {}
 
@@ -188,7 +199,18 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
 
 
 def load(stage: Stage, root: Path) -> StageResult | None:
-    """Return the committed result of a stage, or None if it is missing or not whole."""
+    """Return the committed result of a stage, or None if it is missing or not whole.
+
+    Example:
+        >>> import tempfile
+        >>> def double(config, inputs, folder, work):
+        ...     return 2 * config
+        >>> stage = Stage("double", double, 21)
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     before, _ = load(stage, Path(root)), execute(job(stage, Path(root)))
+        ...     before, load(stage, Path(root)).value
+        (None, 42)
+    """
     try:
         return read_result(root / stage.label, stage.key)
     except DataError:
@@ -272,7 +294,15 @@ class Job:
 
 
 def job(stage: Stage, root: Path) -> Job:
-    """Return the job that makes a stage; its inputs must be committed before it is executed."""
+    """Return the job that makes a stage; its inputs must be committed before it is executed.
+
+    Example:
+        >>> def same(config, inputs, folder, work):
+        ...     return config
+        >>> arm = Stage("arm", same, 2, (Stage("split-seed0", same, 1),), roles=("split",))
+        >>> job(arm, Path("stages")).inputs["split"].name.startswith("split-seed0-")
+        True
+    """
     roles = stage.roles or tuple(needed.name for needed in stage.inputs)
     inputs = {r: root / n.label for r, n in zip(roles, stage.inputs, strict=True)}
     places = dict(stage.places)
@@ -285,6 +315,15 @@ def execute(task: Job) -> StageResult:
     Raises:
         UsageError: if another process is making it, or it returned what JSON cannot hold.
         DataError: if an input is not whole.
+
+    Example:
+        >>> import tempfile
+        >>> def write(config, inputs, folder, work):
+        ...     (folder / "note.txt").write_text(config)
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     done = execute(job(Stage("note", write, "kept"), Path(root)))
+        ...     done.value, (done.folder / "note.txt").read_text()
+        (None, 'kept')
     """
     with _patient_lock(task.workplace):
         try:

@@ -63,7 +63,14 @@ class Interval:
         return _two_sided(self.mean - value, self.error, self.df)
 
     def at(self, confidence: float) -> Interval:
-        """Return the interval of the same differences at another confidence."""
+        """Return the interval of the same differences at another confidence.
+
+        Example:
+            >>> interval = paired_t([0.01, 0.02, 0.03])
+            >>> wider = interval.at(0.99)
+            >>> wider.low < interval.low, wider.mean == interval.mean
+            (True, True)
+        """
         half = t_quantile(0.5 + confidence / 2, self.df) * self.error
         return replace(self, low=self.mean - half, high=self.mean + half, confidence=confidence)
 

@@ -85,6 +85,11 @@ class StudyConfig:
         drop_duplicates: leave out training images that also stand in another part.
         seed: of the whole study.
         pilot_seeds: repetitions that measure the spread before anything costly is trained.
+
+    Example:
+        >>> study = StudyConfig("digits")
+        >>> study.mint_count(10), study.mint_count(40), study.mint_count(300)
+        (50, 200, 1000)
     """
 
     data: str
@@ -292,6 +297,11 @@ def resolve(data: str, options: ProveOptions) -> StudyConfig:
 
     Raises:
         UsageError: an unknown preset, field or value.
+
+    Example:
+        >>> study = resolve("digits", ProveOptions(seeds=4, settings=["task.steps=50"]))
+        >>> study.seeds, study.task.steps, study.per_class
+        (4, 50, 10)
     """
     if options.preset not in PRESETS:
         raise UsageError(
@@ -406,7 +416,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_overrides(settings: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Return settings, a mapping by dotted name or `key=value` texts, as `key=value` texts."""
+    """Return settings, a mapping by dotted name or `key=value` texts, as `key=value` texts.
+
+    Example:
+        >>> as_overrides({"task.steps": 50, "levels": (0.25, 0.5)})
+        ['task.steps=50', 'levels=[0.25, 0.5]']
+    """
     if not isinstance(settings, Mapping):
         return list(settings)
     import json
@@ -438,7 +453,12 @@ def _absolute(place: str | None) -> str | None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted names of fields in which two plain configurations differ."""
+    """Return the dotted names of fields in which two plain configurations differ.
+
+    Example:
+        >>> differences({"seed": 0, "task": {"steps": 1}}, {"seed": 0, "task": {"steps": 2}})
+        ['task.steps']
+    """
     found = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)

@@ -39,12 +39,22 @@ def rare_third(counts: Sequence[int]) -> list[int]:
 
 
 def worst_class(values: Values) -> FloatArray:
-    """Return each seed's lowest accuracy of a class, whichever class that is."""
+    """Return each seed's lowest accuracy of a class, whichever class that is.
+
+    Example:
+        >>> worst_class([{"worst_class": 0.5}, {"worst_class": 0.25}]).tolist()
+        [0.5, 0.25]
+    """
     return np.array([v["worst_class"] for v in values], dtype=float)
 
 
 def mean_over(values: Values, classes: Sequence[int]) -> FloatArray:
-    """Return each seed's mean accuracy over some classes that have images to score."""
+    """Return each seed's mean accuracy over some classes that have images to score.
+
+    Example:
+        >>> mean_over([{"per_class": [1.0, 0.75, 0.25, None]}], classes=[1, 2, 3]).tolist()
+        [0.5]
+    """
     rows = [[v["per_class"][c] for c in classes if v["per_class"][c] is not None] for v in values]
     return np.array([np.mean(row) for row in rows], dtype=float)
 

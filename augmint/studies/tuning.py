@@ -24,7 +24,12 @@ LAST: CheckpointRule = "last"
 
 @dataclass(frozen=True)
 class Combination:
-    """One value of each of the three."""
+    """One value of each of the three.
+
+    Example:
+        >>> Combination(ratio=0.25, threshold=0.5, checkpoint="last").label
+        '0.25-0.5-last'
+    """
 
     ratio: float
     threshold: float
@@ -46,6 +51,11 @@ class TuningConfig:
         checkpoints: rules that choose the generator's weights.
         validation: share of the labelled images that scores.
         pilot_seeds: independent draws of the labelled images.
+
+    Example:
+        >>> tuning = TuningConfig(ratios=(0.1, 0.25))
+        >>> tuning.active, [c.label for c in tuning.combinations(ratio=0.5, threshold=0.8)]
+        (True, ['0.1-0.8-last', '0.25-0.8-last'])
     """
 
     ratios: tuple[float, ...] = ()

@@ -130,6 +130,14 @@ def secondary(
 
     Raises:
         UsageError: if two comparisons share a name, or delta is not positive.
+
+    Example:
+        >>> from augmint.studies.statistics import paired_t
+        >>> helps = paired_t([0.02, 0.03, 0.025, 0.02])
+        >>> shuffled = Comparison("shuffled", helps, "negative control")
+        >>> more_real = Comparison("more-real", helps, "positive control")
+        >>> [(found.name, found.passed) for found in secondary([shuffled, more_real], delta=0.005)]
+        [('shuffled', False), ('more-real', True)]
     """
     names = [c.name for c in comparisons]
     if len(set(names)) < len(names):
@@ -179,6 +187,12 @@ class Setting:
         rarest: real training images of the smallest class of a long tail.
         treatment: what was added ("minted images").
         baseline: what it was compared with ("classic augmentation").
+
+    Example:
+        >>> network = ("small-cnn", "random initialisation", (8, 8))
+        >>> setting = Setting(*network, "digits", test_images=597, per_class=40, rarest=2)
+        >>> setting.labelled, setting.scored
+        ('40 to 2 real images a class', 'the 597 real test images of digits')
     """
 
     network: str
