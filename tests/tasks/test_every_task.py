@@ -171,7 +171,17 @@ def test_predictions_are_stored_values(trained: tuple[str, Task, TrainedTask]) -
         with pytest.raises(IncompatibleError, match="those of classes"):
             made.probabilities(world.images[TEST])
     assert made.features(world.images[:5]).ndim == 2
-    assert len(made.predictions(world.images[:0])) == 0
+
+
+def test_no_images_have_answers_of_the_same_form(trained: tuple[str, Task, TrainedTask]) -> None:
+    _, _, made = trained
+    world, values = faces(), faces().values[made.aspect.name]
+    none, one = world.images[:0], world.images[:1]
+    for answer in (made.logits, made.predictions, made.features):
+        found, form = answer(none), answer(one)
+        assert found.shape == (0, *form.shape[1:])
+        assert found.dtype == form.dtype
+    assert made.errors(none, values[:0]).shape == (0,)
 
 
 def test_saved_and_loaded(trained: tuple[str, Task, TrainedTask], tmp_path: Path) -> None:
