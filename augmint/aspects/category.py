@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from augmint.core.types import Shape
 
+LABEL = "label"
+"""The category whose classes a study draws, mints and reports by."""
+
 
 @ASPECTS.register("category")
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from augmint.aspects.base import Schema
+from augmint.aspects.category import LABEL
 from augmint.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 VERSION = 1
 PARTS = ("train", "validation", "test", "all")
 """The names of parts, in their order; a set without split folders has the one part `all`."""
-
-LABEL = "label"
-"""The category whose classes a study draws, mints and reports by."""
 
 EVERYTHING = "all"
 """What a set without classes is called where sets with classes name one."""
@@ -141,7 +139,7 @@ class Table:
         }
         return AnnotatedBatch(images, aspects, torch.from_numpy(chosen).to(device))
 
-    def labels(self, aspect: str = "label") -> IntArray:
+    def labels(self, aspect: str = LABEL) -> IntArray:
         """Return the class index of every row, int64 `(N,)`.
 
         Raises:
@@ -155,7 +153,7 @@ class Table:
             )
         return np.asarray(self.values[aspect], dtype=np.int64)
 
-    def classes(self, aspect: str = "label") -> tuple[str, ...]:
+    def classes(self, aspect: str = LABEL) -> tuple[str, ...]:
         """Return the class names of a category."""
         return tuple(getattr(self.schema[aspect], "classes", ()))
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from augmint.aspects.base import Schema
+from augmint.aspects.category import LABEL
 from augmint.conditioning.base import ConditioningContext
 from augmint.core.config import build, to_plain
 from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError, nearest
@@ -81,7 +82,7 @@ class JudgeDescription:
     shape: tuple[int, int, int]
     outputs: int
     told: dict[str, Any]
-    aspect: str = "label"
+    aspect: str = LABEL
     limit: float | None = None
 
 

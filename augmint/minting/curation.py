@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.config import to_plain
 from augmint.core.errors import LISTED, DataError, UsageError
 from augmint.core.progress import Progress
@@ -69,7 +70,7 @@ class CurationConfig:
     agreement: bool = True
     duplicate_distance: float = 0.01
     max_draws: float = 20.0
-    aspect: str = "label"
+    aspect: str = LABEL
     quantile: float = 0.9
 
     def __post_init__(self) -> None:

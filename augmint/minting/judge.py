@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from augmint.aspects.category import LABEL
 from augmint.core.errors import UsageError
 from augmint.core.registry import ARCHITECTURES, Spec
 from augmint.core.runs import tensors_digest
@@ -74,7 +75,7 @@ class StoredJudge:
     outputs: int
     module: nn.Module
     told: Mapping[str, Any] = field(default_factory=dict)
-    aspect: str = "label"
+    aspect: str = LABEL
     limit: float | None = None
     name: str = "bundle-judge"
 

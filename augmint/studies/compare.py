@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.config import read_yaml, to_plain, write_yaml
 from augmint.core.errors import AugmintError, DataError, UsageError, nearest, visible
 from augmint.core.machine import resolve_device
@@ -32,7 +33,7 @@ from augmint.data.ingest import ingest
 from augmint.studies import comparing, reading, steps
 from augmint.studies.compared import assemble, pictures_of
 from augmint.studies.critics import classifier_refusal
-from augmint.studies.measured import ASPECT, Measures
+from augmint.studies.measured import Measures
 from augmint.studies.reading import claimed, judging_aspect, read_aspects, reader_role
 from augmint.studies.report.comparison import render_comparison
 from augmint.studies.report.render import to_json, write_page
@@ -320,7 +321,7 @@ class _Maker:
     def judge(self, readers: Mapping[str, Stage], split: Stage) -> Stage:
         """Return the network on whose features distances are taken: that of classes, if any."""
         aspect = str(judging_aspect(self.table.schema))
-        if aspect == ASPECT:
+        if aspect == LABEL:
             config = comparing.JudgeConfig(self.config.measures, self.config.seed, self.device)
             return self.stage("judge", comparing.judge, config, {"split": split})
         return readers.get(aspect) or self.reader(aspect, split)
@@ -417,8 +418,8 @@ def _judgeable(config: ComparisonConfig, table: Table) -> None:
             f"none in {config.data}",
             "give a set with classes, landmarks, masks or values (augmint check says what it has)",
         )
-    if ASPECT in schema and schema[ASPECT].width < 2:
-        width = schema[ASPECT].width
+    if LABEL in schema and schema[LABEL].width < 2:
+        width = schema[LABEL].width
         raise UsageError("a comparison needs at least 2 classes", width, "add another class")
     known = [a.name for a in reading.readable(schema)]
     for name in config.measures.annotations:
@@ -432,7 +433,7 @@ def _needed(config: ComparisonConfig, table: Table) -> list[str]:
     """Return the annotations that some network reads."""
     judging = judging_aspect(table.schema)
     read = read_aspects(config.generators.values(), table.schema)
-    return [a.name for a in table.schema if a.name in read or a.name == judging != ASPECT]
+    return [a.name for a in table.schema if a.name in read or a.name == judging != LABEL]
 
 
 def _enough(config: ComparisonConfig, table: Table, split: SplitConfig) -> None:

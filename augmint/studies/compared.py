@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.registry import split_spec
-from augmint.studies.measured import ASPECT, GROUPS, Measure, rows_for
+from augmint.studies.measured import GROUPS, Measure, rows_for
 from augmint.studies.reading import DRAWN, network_of
 from augmint.studies.showing import grid_of
 from augmint.studies.statistics import holm, paired_t
@@ -32,7 +33,7 @@ def assemble(
     told = rows_for(plan.table.schema, {r["aspect"]: r["error"] for r in readers})
     rows = [_row(m, values, real, config) for m in told if _shown(m, values)]
     _adjust(rows)
-    classes = list(plan.table.strata_names()) if ASPECT in plan.table.schema else []
+    classes = list(plan.table.strata_names()) if LABEL in plan.table.schema else []
     judge, split = _judge(config, plan, results), results[plan.split.name].value
     report: dict[str, Any] = {
         "title": Path(config.data).name or config.data,
@@ -74,7 +75,7 @@ def _judge(
 ) -> dict[str, Any]:
     """Return what is said of the network on whose features distances are taken."""
     judged = results[plan.judge.name].value
-    if ASPECT in plan.table.schema:
+    if LABEL in plan.table.schema:
         return {
             "trained_on": judged["trained_on"],
             "accuracy": judged["numbers"]["judge_accuracy"],

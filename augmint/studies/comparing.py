@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from augmint.aspects.base import Schema
+from augmint.aspects.category import LABEL
 from augmint.core.errors import AugmintError, TrainingDivergedError
 from augmint.core.registry import METRICS, split_spec
 from augmint.core.streams import derive, permutation
@@ -39,7 +40,7 @@ from augmint.studies.critics import (
 )
 from augmint.studies.judging import DISTANCES
 from augmint.studies.materials import minted_source, real_source, strata_of
-from augmint.studies.measured import ASPECT, Measures
+from augmint.studies.measured import Measures
 from augmint.studies.probing import divergence_bound, linear_probe
 from augmint.studies.reading import (
     DRAWN,
@@ -108,7 +109,7 @@ def reference(config: JudgeConfig, inputs: Inputs, folder: Path, work: Path) -> 
     """Measure real images alone, as generated ones are measured."""
     table, rows = opened(inputs)
     real, labels = RealRows.of(table, rows.test), table.strata()[rows.test]
-    classes = ASPECT in table.schema
+    classes = LABEL in table.schema
     found = _diversity(config.measures, real.images, labels, config.seed, classes)
     value: Value = {"numbers": found}
     if classes:
@@ -126,7 +127,7 @@ def _reference_of_classes(
     learner = _learn(config, table, [real_source(table, rows.train)], "learner")
     numbers = {"learnt": ClassificationTask().score(learner, real).accuracy, **value["numbers"]}
     probabilities = network.probabilities(real.images)
-    numbers["divergence"] = divergence_bound(probabilities, real.values[ASPECT]).bound
+    numbers["divergence"] = divergence_bound(probabilities, real.values[LABEL]).bound
     taken = probed_rows(rows.train, how.probe_rows, config.seed)
     flat = [np.asarray(table.images[r]).reshape(len(r), -1) / 255.0 for r in (taken, rows.test)]
     labels = table.labels()
@@ -165,7 +166,7 @@ def classifier(config: ClassifierConfig, inputs: Inputs, folder: Path, work: Pat
     alone = train_classifier(config.gan, data, table.schema, config.seed, config.device)
     save_players(alone.game, folder / "players.safetensors")
     real = RealRows.of(table, rows.test)
-    accuracy = classifier_accuracy(alone, real.images, real.values[ASPECT])
+    accuracy = classifier_accuracy(alone, real.images, real.values[LABEL])
     return {"accuracy": accuracy, "images_shown": config.gan.steps * config.gan.batch}
 
 
@@ -198,7 +199,7 @@ def measure(config: GeneratedConfig, inputs: Inputs, folder: Path, work: Path) -
     table, rows = opened(inputs)
     found = _Measured(config, table, rows, inputs)
     numbers, refused = dict[str, float](), dict[str, str]()
-    for group in (*(OF_CLASSES if ASPECT in table.schema else ()), *OF_ALL):
+    for group in (*(OF_CLASSES if LABEL in table.schema else ()), *OF_ALL):
         for key, value in group(found):
             if isinstance(value, str):
                 refused[key] = value
@@ -230,7 +231,7 @@ class _Measured:
         )
         self.carries = claimed(config.gan, table.schema)
         self.unlabelled = (
-            None if ASPECT in self.carries else "the generator is not asked for classes"
+            None if LABEL in self.carries else "the generator is not asked for classes"
         )
         self.claimed = strata_of(self.minted)
         self.protocols: dict[str, str] = {}
@@ -321,7 +322,7 @@ def _divergences(of: _Measured) -> Found:
     if reason is not None:
         yield "divergence_own", reason
     else:
-        own = of.trained.class_probabilities(of.minted.images, ASPECT)
+        own = of.trained.class_probabilities(of.minted.images, LABEL)
         yield "divergence_own", divergence_bound(own, of.claimed).bound
 
 
@@ -390,7 +391,7 @@ def _own_classes(of: _Measured) -> Found:
         yield "own_accuracy", reason
         yield "own_alone", reason
         return
-    yield "own_accuracy", classifier_accuracy(of.trained, of.real.images, of.real.values[ASPECT])
+    yield "own_accuracy", classifier_accuracy(of.trained, of.real.images, of.real.values[LABEL])
     yield "own_alone", float(read_result(of.inputs["classifier"]).value["accuracy"])
     of.protocols["own_accuracy"] = (
         f"{len(of.real)} real test images; alone: the same network, start, optimiser and "
@@ -434,7 +435,7 @@ def _requested(of: _Measured) -> Found:
     """The diversity of images of one request, where more than a class is asked for."""
     how, schema = of.how, asked(of.config.gan, of.table.schema)
     names = [a.name for a in schema if a.name in of.carries]
-    if not set(names) - {ASPECT}:
+    if not set(names) - {LABEL}:
         yield "request_mse", "no annotation is asked of the generator"
         return
     rows = permutation(of.config.seed, "compare.requests", len(of.real))[: how.requests]
@@ -472,8 +473,8 @@ def drawn_evenly(sampler: Sampler, schema: Schema, per_class: int, seed: int) ->
         >>> drawn_evenly(sampler, Schema((label,)), per_class=2, seed=0).values["label"].tolist()
         [0, 0, 1, 1]
     """
-    classes = Schema(tuple(a for a in schema if a.name == ASPECT))
-    names = class_names(classes, ASPECT)
+    classes = Schema(tuple(a for a in schema if a.name == LABEL))
+    names = class_names(classes, LABEL)
     quotas = dict.fromkeys(range(len(names)), per_class)
     return mint(sampler, None, classes, quotas, CurationConfig(), seed, progress=False)
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from augmint.aspects.category import LABEL
 from augmint.conditioning.base import Conditioning
 from augmint.core.errors import UsageError
 from augmint.core.machine import resolve_device
@@ -63,7 +64,7 @@ def has_classifier(conditioning: Conditioning) -> bool:
     return type(conditioning).class_logits is not Conditioning.class_logits
 
 
-def classifier_refusal(gan: GanConfig, schema: Schema, aspect: str = "label") -> str | None:
+def classifier_refusal(gan: GanConfig, schema: Schema, aspect: str = LABEL) -> str | None:
     """Return why a configuration has no classifier of a category of its own, or None if it has.
 
     Example:
@@ -275,7 +276,7 @@ def trained_groups(players: Players, batches: Batches, gan: GanConfig) -> list[G
 
 
 def classifier_accuracy(
-    players: Players, images: ByteArray, labels: IntArray, aspect: str = "label"
+    players: Players, images: ByteArray, labels: IntArray, aspect: str = LABEL
 ) -> float:
     """Return the share of images whose class the run's own classifier names, in [0, 1]."""
     found = players.class_probabilities(images, aspect).argmax(1)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.errors import DataError, nearest
 from augmint.core.machine import resolve_device
 from augmint.core.progress import Progress
@@ -25,7 +26,6 @@ from augmint.core.runs import provenance
 from augmint.core.storage import storage
 from augmint.data.ingest import ingest
 from augmint.data.splits import folds
-from augmint.data.table import LABEL
 from augmint.metrics.base import Protocol
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity

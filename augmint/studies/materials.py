@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from augmint.aspects.category import LABEL
 from augmint.core.runs import load_tensors, save_tensors
 from augmint.core.streams import permutation
-from augmint.data.table import LABEL
 from augmint.metrics.planted import planted_copies
 from augmint.minting.curation import Minted
 from augmint.studies.arms import Arm

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from augmint.aspects.category import LABEL
 from augmint.core.errors import UsageError
 from augmint.core.registry import Spec
-from augmint.data.table import LABEL
 from augmint.tasks.base import TaskConfig
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema
-
-ASPECT = LABEL
-"""The category that generators are asked for by class."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,7 @@ def rows_for(schema: Schema, errors: Mapping[str, str]) -> list[Measure]:
         >>> rows[0].title, any(row.classes for row in rows)
         ('Error of eyes (NME)', False)
     """
-    told = [m for m in MEASURES if ASPECT in schema or not m.classes]
+    told = [m for m in MEASURES if LABEL in schema or not m.classes]
     for aspect, error in errors.items():
         told += annotation_measures(aspect, error)
     told += [REQUESTED] if errors else []

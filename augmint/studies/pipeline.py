@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augmint.aspects.category import LABEL
 from augmint.augmentation.base import check_fits
 from augmint.core.config import fingerprint, read_yaml, to_plain, write_yaml
 from augmint.core.errors import AugmintError, DataError, IncompatibleError, UsageError
@@ -25,7 +26,6 @@ from augmint.core.registry import AUGMENTERS, CONDITIONING, split_spec
 from augmint.core.runs import EventLog, lock_folder, provenance, read_json, sweep, write_atomic
 from augmint.data.check import CheckReport, check, left_out
 from augmint.data.ingest import ingest
-from augmint.data.table import LABEL
 from augmint.studies import assemble, gallery, steps
 from augmint.studies.gap import gap_rows
 from augmint.studies.graph import Graph, Plan

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from augmint.aspects.base import Schema
+from augmint.aspects.category import LABEL
 from augmint.core.registry import CONDITIONING, Spec, split_spec
 from augmint.core.streams import derive
 from augmint.data.table import Table
 from augmint.metrics.aspects import AnnotationTruth, annotation_truth
 from augmint.studies.materials import real_source
-from augmint.studies.measured import ASPECT, Measures
+from augmint.studies.measured import Measures
 from augmint.studies.rows import judge_rows, opened
 from augmint.studies.showing import drawn, rows_of_classes
 from augmint.studies.steps import Inputs, Value
@@ -58,7 +59,7 @@ def readable(schema: Schema) -> Schema:
         >>> [aspect.name for aspect in readable(schema)]
         ['age']
     """
-    told = (a for a in schema if a.name != ASPECT and task_for(a) is not None)
+    told = (a for a in schema if a.name != LABEL and task_for(a) is not None)
     return Schema(tuple(told))
 
 
@@ -105,7 +106,7 @@ def judging_aspect(schema: Schema) -> str | None:
         >>> judging_aspect(Schema((age, label))), judging_aspect(Schema((age,)))
         ('label', 'age')
     """
-    return ASPECT if ASPECT in schema else next((a.name for a in readable(schema)), None)
+    return LABEL if LABEL in schema else next((a.name for a in readable(schema)), None)
 
 
 def reader_role(schema: Schema, aspect: str) -> str:

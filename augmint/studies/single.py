@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.config import build, read_yaml, to_plain, with_overrides, write_yaml
 from augmint.core.errors import UsageError, visible
 from augmint.core.machine import resolve_device
@@ -21,7 +22,6 @@ from augmint.core.streams import derive
 from augmint.data.check import blocking, check, training_rows_without
 from augmint.data.ingest import format_spec, ingest
 from augmint.data.splits import per_class
-from augmint.data.table import LABEL
 from augmint.minting.bundle import Bundle
 from augmint.minting.curation import class_names, lines_of, summary_of
 from augmint.minting.writer import SUMMARY, write_parts

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from augmint.aspects.category import LABEL
 from augmint.core.config import to_plain
 from augmint.core.pictures import png_bytes, scale_of
 from augmint.core.pictures import rows as rows_of_pictures
@@ -23,7 +24,7 @@ from augmint.core.registry import Spec
 from augmint.core.runs import save_tensors, write_atomic
 from augmint.core.streams import derive, permutation
 from augmint.data.splits import folds
-from augmint.data.table import LABEL, Table
+from augmint.data.table import Table
 from augmint.metrics.copying import CopyingReport, assess
 from augmint.metrics.image import pairwise_diversity
 from augmint.minting.bundle import Bundle

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from augmint.aspects.category import LABEL
 from augmint.core.config import build
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ARCHITECTURES, AUGMENTERS, TASKS, Spec
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from augmint.tasks.trained import TrainedTask
 
 Origin = Literal["real", "minted"]
-DEFAULT_ASPECT = "label"
 """The name in a configuration that stands for a set's only aspect of the task's kind."""
 
 
@@ -93,7 +93,7 @@ class TaskConfig:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     precision: Literal["fp32", "bf16"] = "fp32"
-    aspect: str = "label"
+    aspect: str = LABEL
     kind: str = "classification"
 
     def __post_init__(self) -> None:
@@ -326,10 +326,10 @@ class Task(ABC):
         fitting = [a for kind in sorted(self.kinds) for a in schema.of_kind(kind)]
         names = ", ".join(a.name for a in fitting) or "none"
         named = [a for a in fitting if a.name == config.aspect]
-        if named or (config.aspect == DEFAULT_ASPECT and len(fitting) == 1):
+        if named or (config.aspect == LABEL and len(fitting) == 1):
             return (named or fitting)[0]
         kinds = " or ".join(sorted(self.kinds))
-        if config.aspect == DEFAULT_ASPECT and fitting:
+        if config.aspect == LABEL and fitting:
             raise UsageError(
                 f"the set has several aspects that are a {kinds}",
                 names,
