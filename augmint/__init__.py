@@ -39,7 +39,8 @@ def prove(
     """Measure whether minted images help a network trained on `data`, and write the report.
 
     Args:
-        data: an image folder, a zip, a folder of idx files, or a built-in name ("digits", "toy-faces" …).
+        data: an image folder, a zip, a folder of idx files, or a built-in name ("digits",
+            "toy-faces" …).
         out: the study's folder; the same call again resumes it.
         preset: "quick", "standard" or "full" (arms, seeds and budgets).
         per_class: labelled images a class that the study may use, in all where there are no

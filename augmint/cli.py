@@ -58,18 +58,9 @@ def _train(a: Namespace) -> None:
     from augmint.studies.single import TrainOptions, mint_command, train
 
     options = TrainOptions(
-        a.per_class,
-        a.steps,
-        a.seed,
-        a.device,
-        list(a.set),
-        a.config,
-        a.size,
-        a.drop_duplicates,
-        a.processes,
-        tuple(a.track),
-        a.format,
-    )
+        a.per_class, a.steps, a.seed, a.device, list(a.set), a.config, a.size, a.drop_duplicates,
+        a.processes, tuple(a.track), a.format,
+    )  # fmt: skip
     bundle = train(a.data, Path(a.out), options)
     _say(f"bundle: {bundle}\nmint from it: {mint_command(bundle, Path(a.out) / 'minted')}")
 
@@ -292,7 +283,8 @@ VERBS: dict[str, Verb] = {
             ),
             Option(
                 "--model",
-                "your network: FILE.py:FUNCTION, called as FUNCTION(outputs, channels, height, width)",
+                "your network: FILE.py:FUNCTION, called as FUNCTION(outputs, channels, height, "
+                "width)",
                 metavar="FILE.py:NAME",
             ),
             Option("--weights", "initial weights of --model, .safetensors", metavar="FILE"),
@@ -312,7 +304,8 @@ VERBS: dict[str, Verb] = {
         "augmint prove photos/ --preset standard --model mynet.py:make_net --size 48 --out study\n"
         "augmint prove mnist/ --per-class 20 --preset standard --out study --dry-run\n"
         "augmint prove faces.zip --task landmarks --per-class 100 --out study\n"
-        "augmint prove toy-faces --task landmarks --per-class 100 --gap pose.yaw=20..45 --out study",
+        "augmint prove toy-faces --task landmarks --per-class 100 --gap pose.yaw=20..45 "
+        "--out study",
         _prove,
     ),
     "train": Verb(
@@ -339,7 +332,8 @@ VERBS: dict[str, Verb] = {
             _SET,
         ),
         "augmint train digits --out runs/g\n"
-        "augmint train photos.zip --per-class 100 --steps 4000 --set generator.conditioning=concatenation --out runs/g\n"
+        "augmint train photos.zip --per-class 100 --steps 4000 "
+        "--set generator.conditioning=concatenation --out runs/g\n"
         "augmint train digits --processes 2 --track tensorboard --out runs/g",
         _train,
     ),
@@ -362,7 +356,8 @@ VERBS: dict[str, Verb] = {
             _switch("--raw", "keep every image: no curation by the bundle's judge"),
             Option(
                 "--truncation",
-                "less varied, more typical images: bound of the latents, or share of the styles kept",
+                "less varied, more typical images: bound of the latents, or share of the styles "
+                "kept",
                 float,
                 metavar="T",
             ),
@@ -373,7 +368,8 @@ VERBS: dict[str, Verb] = {
             ),
             Option(
                 "--format",
-                "what to write instead of a manifest (augmint list formats), '{name: …}' with options",
+                "what to write instead of a manifest (augmint list formats), '{name: …}' with "
+                "options",
                 metavar="NAME",
             ),
         ),
@@ -431,7 +427,8 @@ VERBS: dict[str, Verb] = {
         "augmint run vac-mnist --data mnist/ --variant released --out runs/vac\n"
         "augmint run spdnn-iris --out runs/iris\n"
         "augmint run spdnn-classifier --data fashion-mnist/ --workers 2 --out runs/spdnn\n"
-        "augmint run vac-on-anything --data mnist/ --set images=20000 --set seeds=2 --out runs/short",
+        "augmint run vac-on-anything --data mnist/ --set images=20000 --set seeds=2 "
+        "--out runs/short",
         _run,
     ),
     "compare": Verb(
@@ -474,10 +471,14 @@ VERBS: dict[str, Verb] = {
             _switch("--dry-run", "print the plan"),
         ),
         "augmint compare vac-mnist acgan-mnist --debug --out runs/compare\n"
-        "augmint compare vac-mnist acgan-mnist cgan-mnist --variant released --data mnist/ --images 600000 --seeds 3 --out runs/compare\n"
-        "augmint compare vac-mnist acgan-mnist --variant released --data faces/ --size 28 --per-class 200 --out runs/faces\n"
-        "augmint compare examples/comparisons/annotations.yaml --data toy-eyes --size 48x64 --images 300000 --out runs/eyes\n"
-        "augmint compare vac-mnist acgan-mnist --variant released --data mnist/ --set generator.precision=bf16 --out runs/bf16",
+        "augmint compare vac-mnist acgan-mnist cgan-mnist --variant released --data mnist/ "
+        "--images 600000 --seeds 3 --out runs/compare\n"
+        "augmint compare vac-mnist acgan-mnist --variant released --data faces/ --size 28 "
+        "--per-class 200 --out runs/faces\n"
+        "augmint compare examples/comparisons/annotations.yaml --data toy-eyes --size 48x64 "
+        "--images 300000 --out runs/eyes\n"
+        "augmint compare vac-mnist acgan-mnist --variant released --data mnist/ "
+        "--set generator.precision=bf16 --out runs/bf16",
         _compare,
         "the same command again does only what is missing; generators and seeds may be added",
     ),

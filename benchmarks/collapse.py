@@ -5,8 +5,8 @@ python benchmarks/collapse.py
 Trains small networks on the built-in digits at 16 px, in set-ups that are known to fail. At every
 look of the guard the averaged generator's Fréchet distance to the real images is taken, in the
 features of a classifier trained on them. The run goes on to its end; beside it the guard looks as
-it would in training, so that one run shows the best distance, that of the state the guard keeps, and
-what came after.
+it would in training, so that one run shows the best distance, that of the state the guard keeps,
+and what came after.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Set-ups that fail: a Wasserstein critic without bound and with momentum, whose generator comes to
 give one image; small batches without any normalisation, which never give another; classes told from
-the code of an energy critic, of which the papers report one image for all; and a critic ten times as
-fast as is usual, beside which images get slowly worse once they were good."""
+the code of an energy critic, of which the papers report one image for all; and a critic ten times
+as fast as is usual, beside which images get slowly worse once they were good."""
 
 
 @dataclass
@@ -201,7 +201,8 @@ def main() -> None:
         real = features(data.images)
         half = stream(derive(0, "halves"), "halves", 0, len(real)).uniform(1)[:, 0].numpy() < 0.5
         print(
-            f"Fréchet distance of two halves of the real images: {frechet(real[half], real[~half]):.1f}"
+            "Fréchet distance of two halves of the real images: "
+            f"{frechet(real[half], real[~half]):.1f}"
         )
         print(f"{'recipe':16} {'best':>9} {'kept':>9} {'last':>9}  what the guard does")
         for name in given.recipes.split(","):
@@ -211,8 +212,8 @@ def main() -> None:
             told = "nothing" if found.stopped is None else f"stops at step {found.stopped}"
             told += f", keeps step {found.kept}" if found.varied else ", says that nothing was good"
             print(
-                f"{name:16} {found.best:9.1f} {found.at(found.kept):9.1f} {found.distances[-1]:9.1f}"
-                f"  {told}; {found.seconds:.0f} s"
+                f"{name:16} {found.best:9.1f} {found.at(found.kept):9.1f} "
+                f"{found.distances[-1]:9.1f}  {told}; {found.seconds:.0f} s"
             )
             if given.looks:
                 rows = zip(

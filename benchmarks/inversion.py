@@ -71,7 +71,8 @@ def pictures(count: int) -> ByteArray:
 
 
 def plain_side() -> Callable[[int], int]:
-    """Return what inverts a few images, one after another, and says how many image-steps it took."""
+    """Return what inverts a few images, one after another,
+    and says how many image-steps it took."""
     import torch
     from reference.inversion64 import Generator, invert_one
 

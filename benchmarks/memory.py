@@ -3,8 +3,8 @@
     python benchmarks/memory.py mint BUNDLE --counts 20000 50000 100000 [--one-class] [--raw]
     python benchmarks/memory.py study DATA [--steps 200]
 
-Prints one JSON line a measurement: images, seconds, images a CPU second, and the peak resident memory
-of the process and of the children it waited for, in MiB. A mint is removed again.
+Prints one JSON line a measurement: images, seconds, images a CPU second, and the peak resident
+memory of the process and of the children it waited for, in MiB. A mint is removed again.
 """
 
 from __future__ import annotations

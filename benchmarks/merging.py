@@ -72,7 +72,8 @@ class Depth(nn.Module):
             nn.Sequential(unit(6, 6, 3), unit(6, 6, 3), unit(6, 6, 3)) for _ in range(4)
         )
         self.narrow = nn.Sequential(
-            nn.Dropout(0.5), nn.Linear(7920, 30), nn.ReLU(), nn.Dropout(0.5), nn.Linear(30, 330), nn.ReLU()
+            nn.Dropout(0.5), nn.Linear(7920, 30), nn.ReLU(),
+            nn.Dropout(0.5), nn.Linear(30, 330), nn.ReLU(),
         )  # fmt: skip
         self.seven = unit(1, 2, 7)
         self.wide = nn.Sequential(unit(24, 6, 3), unit(6, 6, 3), unit(6, 6, 3), unit(6, 4, 3))

@@ -4,8 +4,8 @@ python benchmarks/points.py toy-faces
 python benchmarks/points.py faces68.zip --drop-duplicates --images 50,200,1000 --seeds 3
 
 Each network learns from the same images, with the augmenter of `prove`'s classic arm for faces, and
-is scored on test images of other subjects. One row a network and number of images: the mean NME over
-seeds with its standard deviation, and the processor time of a training on one thread.
+is scored on test images of other subjects. One row a network and number of images: the mean NME
+over seeds with its standard deviation, and the processor time of a training on one thread.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Both sides take turns, some steps each, within one run; wall-clock time, because waiting counts. The
 first step of a turn is not timed: while one side waits for its turn its other processes have
-computed ahead up to the first exchange. Medians over rounds. The CPU column compares the CPU time of
-process 0 alone with that of the one process: what the machine would give if nothing else ran on it
-and no process had to wait.
+computed ahead up to the first exchange. Medians over rounds. The CPU column compares the CPU time
+of process 0 alone with that of the one process: what the machine would give if nothing else ran on
+it and no process had to wait.
 
 python benchmarks/processes.py                     # 9 rounds of 12 steps, 2 processes
 python benchmarks/processes.py --rounds 3 --only spectral
@@ -212,8 +212,8 @@ def main() -> None:
         return
     before = load()
     print(
-        f"| workload | 1 process img/s | {given.processes} processes img/s | ratio (spread) | CPU ratio "
-        "| exchange a step, waiting included |\n|---|---|---|---|---|---|"
+        f"| workload | 1 process img/s | {given.processes} processes img/s | ratio (spread) "
+        "| CPU ratio | exchange a step, waiting included |\n|---|---|---|---|---|---|"
     )
     for name in given.only or WORKLOADS:
         print(measure(name, given.processes, given.rounds, given.steps), flush=True)

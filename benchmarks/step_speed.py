@@ -215,7 +215,8 @@ def main() -> None:
     rates = ", ".join(f"{k} {v:.0f} GFLOP/s" for k, v in top.items())
     print(
         f"\n{processor()}, 1 thread, torch {torch.__version__}, Python "
-        f"{platform.python_version()}; ceiling {rates} ({how}); load {before} before, {load()} after"
+        f"{platform.python_version()}; ceiling {rates} ({how}); load {before} before, "
+        f"{load()} after"
     )
 
 

@@ -1,4 +1,5 @@
-"""Print what VAR's weight does to the entropy of its outputs, and to the divergence between targets.
+"""Print what VAR's weight does to the entropy of its outputs,
+and to the divergence between targets.
 
 python benchmarks/var_theorem.py                      # 5 seeds, six weights
 python benchmarks/var_theorem.py --loss squared --weights 0,1
@@ -53,7 +54,8 @@ CONTEXT = ConditioningContext(Schema((ANGLE,)), (2, 8, 8), LATENT)
 
 @dataclass(frozen=True)
 class Measured:
-    """Means over the targets: entropy (nats), divergence of neighbours (nats), error of the target."""
+    """Means over the targets: entropy (nats), divergence of neighbours (nats),
+    error of the target."""
 
     entropy: float
     divergence: float
@@ -172,7 +174,7 @@ def interval(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Train, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--loss", default="authors", help="of one component")
     parser.add_argument("--weights", default=",".join(map(str, WEIGHTS)))
     parser.add_argument("--seeds", type=int, default=5)

@@ -125,7 +125,8 @@ def presets() -> str:
 
 
 def fields(kind: type, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return name, default and meaning of a dataclass's fields, from its and its bases' docstrings."""
+    """Return name, default and meaning of a dataclass's fields,
+    from its and its bases' docstrings."""
     meanings: dict[str, str] = {}
     for base in reversed(getattr(kind, "__mro__", ())):
         meanings |= dict(described(inspect.cleandoc(base.__doc__ or ""), "Args"))
@@ -191,7 +192,8 @@ def described(text: str, section: str) -> list[tuple[str, str]]:
     """Return the names and meanings that a docstring's section lists.
 
     Example:
-        >>> described("Says it.\\n\\nArgs:\\n    a: one,\\n        and more.\\n    b: two.\\n", "Args")
+        >>> text = "Says it.\\n\\nArgs:\\n    a: one,\\n        and more.\\n    b: two.\\n"
+        >>> described(text, "Args")
         [('a', 'one, and more.'), ('b', 'two.')]
     """
     found = re.search(rf"^{section}:\n((?:[ \t]+.*\n?|\n)+)", text, flags=re.MULTILINE)
@@ -266,7 +268,10 @@ def _shown(value: Any) -> str:
 def _prose(text: str) -> str:
     """Return a docstring's text with what Markdown would take for markup escaped, code excepted."""
     pieces = re.split(r"(`[^`]*`)", text)
-    escaped = [p if p.startswith("`") else re.sub(r"([*_|\[\]])", r"\\\1", html.escape(p, quote=False)) for p in pieces]  # fmt: skip
+    escaped = [
+        p if p.startswith("`") else re.sub(r"([*_|\[\]])", r"\\\1", html.escape(p, quote=False))
+        for p in pieces
+    ]
     return "".join(escaped)
 
 

@@ -1,4 +1,5 @@
-"""A network of your own for `augmint prove digits --model examples/user_model.py:make_net --out study`.
+"""A network of your own for
+`augmint prove digits --model examples/user_model.py:make_net --out study`.
 
 augmint calls the function with those of these arguments that it names: `outputs` (or
 `num_classes`), `channels`, `height`, `width`, `size`, `shape`. The network takes float images in

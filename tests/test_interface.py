@@ -92,7 +92,7 @@ def test_train_and_mint_from_python(
     assert not (tmp_path / "c" / "metadata.jsonl").exists()
 
 
-# one file, one variant -----------------------------------------------------------------------------
+# one file, one variant ----------------------------------------------------------------------------
 
 FILES: dict[str, tuple[Registry[Any], str]] = {
     "test-cubic": (

@@ -29,12 +29,16 @@ class GeneratorSide(Conditioning):
 
     e holds the encodings of all aspects of the method's kinds side by side, a category one-hot.
 
-    | `enters` | the generator gets | source |
-    |---|---|---|
-    | latent | (z, e) as its latent | Mirza and Osindero 2014, 1411.1784 |
-    | conditional-norm | z, and e sets scale and shift of every normalisation | de Vries et al. 2017, 1707.00683; Miyato and Koyama 2018 |
-    | modulation | z, and e joins the style that modulates every convolution | Karras et al. 2020, 2006.06676 |
-    | maps | (z, e) as its latent, e without what lies in the image plane: points (a spot each), masks and maps, which every convolution sees at its own size | Ma et al. 2017, 1705.09368, for points |
+    What the generator gets, by `enters`, with the source:
+
+    - latent: (z, e) as its latent. Mirza and Osindero 2014, 1411.1784.
+    - conditional-norm: z, and e sets scale and shift of every normalisation. de Vries et al. 2017,
+      1707.00683; Miyato and Koyama 2018.
+    - modulation: z, and e joins the style that modulates every convolution. Karras et al. 2020,
+      2006.06676.
+    - maps: (z, e) as its latent, e without what lies in the image plane: points (a spot each),
+      masks and maps, which every convolution sees at its own size. Ma et al. 2017, 1705.09368, for
+      points.
 
     Args:
         enters: where the code goes; the generator must take it there.

@@ -61,7 +61,8 @@ class Segmenter(Auxiliary):
 class VacVar(CodesValues, Classifies):
     """A classifier, a regressor and a segmenter in parallel with the critic.
 
-        generator: theta · adversarial + zeta_C · CE(C(G), y_C) + zeta_R · L_R(R(G), y_R) + zeta_S · L_S
+        generator: theta · adversarial + zeta_C · CE(C(G), y_C)
+                   + zeta_R · L_R(R(G), y_R) + zeta_S · L_S
 
     Every category of the schema is the classifier's, every vector and every landmark the
     regressor's, every mask and map the segmenter's; a network without aspects is not built, so

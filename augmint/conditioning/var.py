@@ -3,7 +3,8 @@
 The regressor R has its own optimiser and the critic is left alone. With V the adversarial game, l a
 loss of one component, y the K values asked for (encoded) and e = y - R,
 
-    critic: V,    R: mean_k l(y_k, R(x)_k),    generator: theta · V + zeta · mean_k l(y_k, R(G(z, y))_k)
+    critic: V,    R: mean_k l(y_k, R(x)_k),
+    generator: theta · V + zeta · mean_k l(y_k, R(G(z, y))_k)
 
 **The theorem, and what is left of it.** The paper (Bazrafkan and Corcoran 2018, arXiv:1805.10864)
 prints l = -log(1 - e) and argues that a generator that lowers it lowers the entropy of its images

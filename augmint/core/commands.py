@@ -60,7 +60,10 @@ def parser_of(
     parser = ArgumentParser(
         prog="augmint",
         description="Mints annotated training images and proves whether they help your model.",
-        epilog="start here:\n  augmint prove digits --out demo\n\naugmint VERB --help shows a verb's options and examples",
+        epilog=(
+            "start here:\n  augmint prove digits --out demo\n\n"
+            "augmint VERB --help shows a verb's options and examples"
+        ),
         exit_on_error=False,
         formatter_class=Formatter,
         version=version,

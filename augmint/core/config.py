@@ -36,9 +36,10 @@ def build(cls: type[T], fields: Mapping[str, Any], where: str) -> T:
         ...     rate: float = 1e-3
         >>> build(Optimiser, {"rate": 1}, where="optimiser")
         Optimiser(rate=1.0)
-        >>> build(Optimiser, {"rat": 1}, where="optimiser")
+        >>> build(Optimiser, {"rat": 1}, where="optimiser")  # doctest: +NORMALIZE_WHITESPACE
         Traceback (most recent call last):
-        augmint.core.errors.UsageError: optimiser has no field of this name; got rat: did you mean 'rate'? known: rate
+        augmint.core.errors.UsageError: optimiser has no field of this name; got rat: did you mean
+        'rate'? known: rate
     """
     if not dataclasses.is_dataclass(cls):
         if fields:

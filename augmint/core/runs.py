@@ -90,7 +90,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _finite(written: str) -> float:
-    """Return a number of a JSON file; Python would read NaN and 1e999 too, and fail to write them."""
+    """Return a number of a JSON file; Python would read NaN and 1e999 too,
+    and fail to write them."""
     if not math.isfinite(number := float(written)):
         raise ValueError(f"{written} is not a finite number")
     return number

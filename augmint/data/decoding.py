@@ -8,7 +8,8 @@
 | 16-bit RGB (PNG) | 3 channels, the high byte (what Pillow decodes) |
 | palette | RGB; grey where every pixel is grey; RGBA where it has a transparent colour |
 | RGB | 3 channels, unchanged |
-| grey or RGB with alpha | RGBA; kept if every image has alpha and one is not opaque, otherwise composited on black: `round(rgb * a / 255)` |
+| grey or RGB with alpha, if every image has alpha and one is not opaque | RGBA, kept |
+| grey or RGB with alpha otherwise | composited on black: `round(rgb * a / 255)` |
 | CMYK, YCbCr | RGB |
 | floating point, Lab, HSV | refused |
 | EXIF orientation | applied; where points, masks or maps go with the image, it is left out |

@@ -174,7 +174,8 @@ def _paint_iris(canvas: Canvas, e: Eyes, plane: tuple[Array, Array], share: Arra
 
 
 def _paint_glints(canvas: Canvas, e: Eyes, at: tuple[Array, Array], eye: Array) -> Array:
-    """Reflections of one to three lamps on the cornea, which turns half as far as the iris moves."""
+    """Reflections of one to three lamps on the cornea,
+    which turns half as far as the iris moves."""
     x, y = at
     g = direction(e)
     white = np.full_like(e.tones["skin"], 252)

@@ -221,7 +221,8 @@ def _detect(files: Files, format: Spec | None) -> tuple[str, Format, str]:
     found = Counter(Path(n).suffix.lower() or "no suffix" for n in files.names)
     shown = ", ".join(f"{n} {s}" for s, n in found.most_common(4)) or "no file at all"
     raise DataError(
-        "a data set is class folders, idx files, images with COCO, YOLO, a .csv or masks, or with a metadata.jsonl",
+        "a data set is class folders, idx files, images with COCO, YOLO, a .csv or masks, or with "
+        "a metadata.jsonl",
         f"{shown} in {files.location}",
         "pass the folder that holds one folder per class, or images with their annotations",
     )

@@ -14,9 +14,9 @@ encoder, s = E(x) and D's probability that a pair is real,
 helps D, and stays near y.
 
 **Ours**, where the paper is silent: |s - y|² is the mean over the labelled components; y enters D
-as one further channel, a dense layer of it, or landmarks as maps, a spot each, as they then enter G;
-the vectors and landmarks of the schema are y; G and E move at once, after D, each with images of its
-own.
+as one further channel, a dense layer of it, or landmarks as maps, a spot each, as they then enter
+G; the vectors and landmarks of the schema are y; G and E move at once, after D, each with images of
+its own.
 """
 
 from __future__ import annotations
@@ -368,7 +368,8 @@ class BidirectionalTraining(AdversarialTraining):
 
     @property
     def encoder(self) -> nn.Module:
-        """E: images `(N, C, H, W)` to encoded values `(N, Σ width)`; as good as the run has come."""
+        """E: images `(N, C, H, W)` to encoded values `(N, Σ width)`;
+        as good as the run has come."""
         return self.players.encoder
 
     def _plan(self) -> dict[str, Any]:

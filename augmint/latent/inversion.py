@@ -1,4 +1,5 @@
-"""The inverse of a generator by optimisation: the latent whose image comes nearest to a given one."""
+"""The inverse of a generator by optimisation:
+the latent whose image comes nearest to a given one."""
 
 from __future__ import annotations
 

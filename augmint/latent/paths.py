@@ -29,7 +29,8 @@ MIRROR_STEPS = 14
 
 
 def linear(first: Tensor, last: Tensor, inner: int = MIRROR_STEPS) -> Tensor:
-    """Return `z_i = (1 - i / (n + 1)) z_0 + i / (n + 1) z_{n+1}`, `(…, inner + 2, d)`, ends included.
+    """Return `z_i = (1 - i / (n + 1)) z_0 + i / (n + 1) z_{n+1}`,
+    `(…, inner + 2, d)`, ends included.
 
     Args:
         first, last: `(…, d)`.

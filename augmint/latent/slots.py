@@ -1,4 +1,5 @@
-"""The places of an inversion's batch: each holds the latent of one image until that image is done."""
+"""The places of an inversion's batch: each holds the latent of one image
+until that image is done."""
 
 from __future__ import annotations
 
@@ -109,7 +110,8 @@ class Slots:
         return found
 
     def run(self) -> int:
-        """Optimise up to the next look, end what is done, fill its places; return how many ended."""
+        """Optimise up to the next look, end what is done, fill its places;
+        return how many ended."""
         count = int(min(self._until_look(age) for age in self.ages))
         for _ in range(count):
             self._step()

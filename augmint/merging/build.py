@@ -159,7 +159,8 @@ def build(network: Network, state: Mapping[str, Tensor] | None = None) -> Built:
     """
     module = Built(network)
     if state is not None:
-        # assigned, not copied: weights keep their memory format, and with it every bit of the output
+        # assigned, not copied: weights keep their memory format,
+        # and with it every bit of the output
         module.load_state_dict({k: v.clone() for k, v in state.items()}, assign=True)
     return module
 

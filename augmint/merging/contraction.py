@@ -14,8 +14,8 @@ Two rules are ours, because the published ones are not enough (`Rules`):
 * `key`: published labels hold kernel, pooling and neurons. By default stride, padding, dilation,
   groups, bias, normalisation, activation and the size of the map must be equal too.
 
-Which layers the greedy guard joins may depend on the order of the parents; they are put in an
-order of their own first (`canonical_order`), so that the order in which they are given is no matter.
+Which layers the greedy guard joins may depend on the order of the parents; they are put in an order
+of their own first (`canonical_order`), so that the order in which they are given is no matter.
 """
 
 from __future__ import annotations

@@ -305,7 +305,8 @@ def _box(box: Box, left: float, width: float, row: float) -> str:
     ]
     if box.joins:
         parts.append(
-            f'<rect x="{left - 2:.1f}" y="{top + 3:.1f}" width="4" height="{BOX_HEIGHT - 6}" fill="#39505f"/>'
+            f'<rect x="{left - 2:.1f}" y="{top + 3:.1f}" width="4" height="{BOX_HEIGHT - 6}" '
+            'fill="#39505f"/>'
         )
     y = top + (15 if box.second else 23)
     parts.append(f'<text class="a" x="{middle:.1f}" y="{y:.1f}">{escape(box.first)}</text>')
@@ -315,7 +316,8 @@ def _box(box: Box, left: float, width: float, row: float) -> str:
         )
     if box.corner:
         parts.append(
-            f'<text class="m" x="{left + width - 4:.1f}" y="{top + 11:.1f}">{escape(box.corner)}</text>'
+            f'<text class="m" x="{left + width - 4:.1f}" y="{top + 11:.1f}">'
+            f"{escape(box.corner)}</text>"
         )
     return "".join(parts)
 
@@ -336,7 +338,8 @@ def _stack(title: str, note: str, pictures: Sequence[tuple[str, Picture]]) -> st
         f'viewBox="0 0 {width:.0f} {y:.0f}" role="img"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style><defs>"
         '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0,0.5 L7,4 L0,7.5 Z" style="fill:#8a98a5;stroke:none"/></marker></defs>'
+        'orient="auto"><path d="M0,0.5 L7,4 L0,7.5 Z" style="fill:#8a98a5;stroke:none"/></marker>'
+        "</defs>"
         f'<rect width="100%" height="100%" fill="#ffffff"/>'
         f'<text class="h" x="{MARGIN}" y="{MARGIN + 8}">{escape(title)}</text>'
         f'<text class="n" x="{MARGIN}" y="{MARGIN + 27}">{escape(note)}</text>'

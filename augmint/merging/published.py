@@ -1,10 +1,10 @@
 """The parents of the published merges, as data, and the widths of the released networks.
 
-| name | source | parents |
+| name | source (arXiv) | parents |
 |---|---|---|
-| `spdnn-iris` | Bazrafkan, Thavalengal and Corcoran 2018, arXiv 1712.02877 | 4; inferred from the released network |
-| `spdnn-magazine` | Bazrafkan and Corcoran 2018, arXiv 1711.01943 | 3; kernels published, widths chosen here |
-| `spdnn-depth` | Bazrafkan, Javidnia, Lemley and Corcoran 2017, arXiv 1703.03867 | 8; labels published, widths chosen here |
+| `spdnn-iris` | Bazrafkan et al. 2018, 1712.02877 | 4; inferred from the released network |
+| `spdnn-magazine` | Bazrafkan and Corcoran 2018, 1711.01943 | 3; kernels published, widths ours |
+| `spdnn-depth` | Bazrafkan et al. 2017, 1703.03867 | 8; labels published, widths ours |
 """
 
 from __future__ import annotations

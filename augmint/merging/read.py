@@ -23,7 +23,10 @@ from augmint.merging.network import Layer, Network, freeze
 from augmint.merging.shapes import ShapeError, infer
 from augmint.networks import blocks
 
-REMEDY = "write it with supported layers, or leave it out (the kinds are listed in augmint.merging.modules)"
+REMEDY = (
+    "write it with supported layers, or leave it out (the kinds are listed in "
+    "augmint.merging.modules)"
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ class _Reader:
                 found = given[-1] if attribute == "in_features" else given[0]
                 if made_for is not None and made_for != found:
                     raise ShapeError(
-                        f"layer {layer.name!r} ({layer.kind}) of {self.name} takes {made_for} channels",
+                        f"layer {layer.name!r} ({layer.kind}) of {self.name} takes {made_for} "
+                        "channels",
                         f"{given} from {layer.inputs[0]!r}",
                         "check the input's shape (--shape CxHxW)",
                     )
@@ -543,8 +547,10 @@ def _unpool_module(reader: _Reader, node: fx.Node, module: Any) -> None:
     so_far = Network("so far", reader.shape, tuple(reader.layers))
     by_name = {layer.name: layer for layer in reader.layers}
     size = infer(so_far)[by_name[pool].inputs[0]][1:]
-    a = {"mode": "indices", "size": size, "of": pool, "kernel": modules.pair(module.kernel_size),
-         "stride": modules.pair(module.stride), "padding": modules.pair(module.padding)}  # fmt: skip
+    a = {
+        "mode": "indices", "size": size, "of": pool, "kernel": modules.pair(module.kernel_size),
+        "stride": modules.pair(module.stride), "padding": modules.pair(module.padding),
+    }  # fmt: skip
     reader._add(node, ("unpool", a), [_first(node)])
 
 

@@ -1,4 +1,5 @@
-"""What a metric promises: a value, the floor beside it, and the protocol that both were taken under.
+"""What a metric promises: a value, the floor beside it,
+and the protocol that both were taken under.
 
 **The one rule of sizes.** A distance between samples is biased by their size, so the value and its
 floor are taken at the same n:

@@ -1,4 +1,5 @@
-"""Known copies of known images: they test the copy detector on every run, and fill the arm `copies`."""
+"""Known copies of known images: they test the copy detector on every run,
+and fill the arm `copies`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Minting: from a trained generator to annotated images on disk, and to a bundle that needs no data.
+"""Minting: from a trained generator to annotated images on disk,
+and to a bundle that needs no data.
 
 `sampler` draws images, each a function of (seed, id, aspects), less varied ones by `truncation`;
 `curation` draws until quotas are full and keeps what a judge lets pass (`review`: by class, or by

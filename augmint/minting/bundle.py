@@ -1,6 +1,7 @@
 """A bundle is a folder that holds what minting needs without the data it was learnt from.
 
-    bundle.json                description: format, configuration, schema, checksums, what is missing
+    bundle.json                description: format, configuration, schema, checksums, what is
+                               missing
     generator.safetensors      averaged weights of the generator
     judge.safetensors          a judge trained on real images (optional)
     features.safetensors       the judge's features of the training images, for the copy check
@@ -286,7 +287,8 @@ class Bundle:
         progress: bool = True,
         truncation: float | None = None,
     ) -> Iterator[Minted]:
-        """Mint as `mint` does, in parts of about 20 000 images: memory does not grow with quotas."""
+        """Mint as `mint` does, in parts of about 20 000 images:
+        memory does not grow with quotas."""
         by_index, judge, copies = self._asked(quotas, curate)
         rest = (by_index, self.curation, seed, progress, copies)
         return mint_parts(self.sampler(device, truncation), judge, self.schema, *rest)

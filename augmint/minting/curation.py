@@ -353,7 +353,8 @@ def mint_parts(
     progress: bool = True,
     is_copy: Callable[[ByteArray], np.ndarray] | None = None,
 ) -> Iterator[Minted]:
-    """Mint as `mint` does and yield the images in parts of about 20 000, so that memory stays small.
+    """Mint as `mint` does and yield the images in parts of about 20 000,
+    so that memory stays small.
 
     Parts are in the order of classes and ids; together they are what `mint` returns. The counts of
     a class stand in its last part. What is remembered of all images of a class, to tell

@@ -103,7 +103,8 @@ class Kept:
         self._full = np.zeros((0, self._width), np.float32)
 
     def new(self, views: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Tell which rows, taken in order, are at least `least` from what is kept and from each other.
+        """Tell which rows, taken in order, are at least `least` from what is kept
+        and from each other.
 
         Args:
             views: descriptors `(N, D)`, see `descriptors`.

@@ -43,8 +43,8 @@ class GanSampler:
     (the last is filled up by repetition), so that not even float rounding follows the request.
 
     Truncation (`minting.truncation`) bounds the Gaussian entries of latents by tau, or pulls styles
-    to their mean by psi; what says the aspects stays. The image of an id moves with the value: it is
-    the same draw, moved within the bound, not another.
+    to their mean by psi; what says the aspects stays. The image of an id moves with the value: it
+    is the same draw, moved within the bound, not another.
 
     Args:
         generator: G; set to evaluation mode and moved to `device`.

@@ -2,8 +2,8 @@
 
 | of | what moves | source |
 |---|---|---|
-| latents | the entries of a latent that are N(0, I) lie within ±tau | Brock et al. 2018, 1809.11096, section 3.1 |
-| styles | w' = m + psi (w - m), with m the mean style of the same aspects | Karras et al. 2019, 1812.04948, appendix B |
+| latents | entries that are N(0, I) lie within ±tau | Brock et al. 2018, 1809.11096, section 3.1 |
+| styles | w' = m + psi (w - m), m the mean style | Karras et al. 2019, 1812.04948, appendix B |
 
 The mean is taken for each set of aspects, not over all of them: psi = 0 then gives one image a
 class, where a mean over classes would give every class the same one under different labels.

@@ -38,17 +38,19 @@ class Architecture(ABC):
     output: ClassVar[OutputKind] = "score"
     """What a critic gives; meaningless for other roles."""
     condition_modes: ClassVar[frozenset[str]] = frozenset()
-    """How a network takes a separate condition: a vector ("modulation", "conditional-norm"), or images
-    of its own images' size ("maps")."""
+    """How a network takes a separate condition: a vector ("modulation", "conditional-norm"), or
+    images of its own images' size ("maps")."""
     kinds: ClassVar[frozenset[str] | None] = None
     """Kinds of aspect that it can read off images; None: all that its role can."""
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
-        """Raise `UsageError`, with the nearest sizes that fit, if images of `shape` are out of reach."""
+        """Raise `UsageError`, with the nearest sizes that fit,
+        if images of `shape` are out of reach."""
 
     def check_kind(self, name: str, aspect: str, kind: str) -> None:
-        """Raise `IncompatibleError` if it reads no aspects of a kind; `name` is the architecture's."""
+        """Raise `IncompatibleError` if it reads no aspects of a kind;
+        `name` is the architecture's."""
         if self.kinds is not None and kind not in self.kinds:
             raise IncompatibleError(
                 f"{name} reads {' and '.join(sorted(self.kinds))} off images",
@@ -78,8 +80,9 @@ class GeneratorArchitecture(Architecture):
     truncates: ClassVar[bool] = True
     """Latents nearer to 0 give more typical images; not where a latent is an image's very noise."""
     redraws: ClassVar[bool] = False
-    """Draws noise of a latent anew while it trains: its module has `redrawn`, how many of a latent's
-    first entries are N(0, I), which is set after `build`; the others are what was asked for."""
+    """Draws noise of a latent anew while it trains: its module has `redrawn`, how many of a
+    latent's first entries are N(0, I), which is set after `build`; the others are what was asked
+    for."""
     asks: ClassVar[frozenset[str]] = frozenset()
     """What a direct objective must give it ("dropped conditions")."""
 
@@ -115,9 +118,11 @@ class CriticArchitecture(Architecture):
 
     role: ClassVar[Role] = "critic"
     spectral: ClassVar[bool] = False
-    """Its weights are divided by their spectral norm; what conditioning adds to its score then is."""
+    """Its weights are divided by their spectral norm;
+    what conditioning adds to its score then is."""
     compared: ClassVar[int] = 1
-    """Samples of a group that it compares, of which a batch holds whole ones (or is a smaller one)."""
+    """Samples of a group that it compares, of which a batch holds whole ones
+    (or is a smaller one)."""
 
     @abstractmethod
     def build(self, shape: Shape, condition_width: int = 0, appended: int = 0) -> nn.Module:

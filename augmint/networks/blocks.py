@@ -52,7 +52,8 @@ def fold_upsampling(weight: Tensor) -> Tensor:
 
 
 class Filtering:
-    """Marks a layer of our own whose `weight` is `(out, in, …)`; torch's are known by their type."""
+    """Marks a layer of our own whose `weight` is `(out, in, …)`;
+    torch's are known by their type."""
 
     weight: Tensor
 
@@ -82,7 +83,8 @@ def filters(network: nn.Module) -> list[Tensor]:
     Biases, constants and embeddings are none. What is transposed is turned round.
 
     Example:
-        >>> [w.shape[0] for w in filters(nn.Sequential(nn.ConvTranspose2d(2, 5, 4), nn.Linear(3, 7)))]
+        >>> network = nn.Sequential(nn.ConvTranspose2d(2, 5, 4), nn.Linear(3, 7))
+        >>> [w.shape[0] for w in filters(network)]
         [5, 7]
     """
     found = []
@@ -426,7 +428,8 @@ def channels_last(network: NetworkT) -> NetworkT:
 
 
 def initialise(network: nn.Module, deviation: float = 0.02) -> None:
-    """Draw all weights from N(0, deviation²), scales of batch norms from N(1, deviation²), biases 0.
+    """Draw all weights from N(0, deviation²),
+    scales of batch norms from N(1, deviation²), biases 0.
 
     (Radford et al. 2015, 1511.06434, section 4.) Reads torch's global generator: call inside
     `streams.scope`. Spectral state is settled on the new weights.

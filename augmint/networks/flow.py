@@ -1,4 +1,5 @@
-"""A flow generator: a small U-net gives a velocity, whose ordinary differential equation makes images.
+"""A flow generator: a small U-net gives a velocity,
+whose ordinary differential equation makes images.
 
     dx/dt = v(x, t, c),   x(0) = z ~ N(0, I),   the image is x(1)
 

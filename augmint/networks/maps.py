@@ -7,8 +7,8 @@ concatenating `planes` of a condition c to the input h of each convolution W is
 
 with V a 3x3 convolution and pool the mean over the pixels that one of the output covers. That is
 how a generator is asked for what lies in the image plane, such as points and masks: what is wanted
-here is said here (Ma, Jia, Sun, Schiele, Tuytelaars and Van Gool 2017, arXiv 1705.09368, give points
-so, at the input of a U-Net).
+here is said here (Ma, Jia, Sun, Schiele, Tuytelaars and Van Gool 2017, arXiv 1705.09368, give
+points so, at the input of a U-Net).
 """
 
 from __future__ import annotations

@@ -325,10 +325,10 @@ class ResnetCritic(ComparingCritic):
 
     With the plan "sngan" blocks halve while the smaller side exceeds 8, at least once, and two at
     the end keep the size, as SNGAN's at 32 px: 16, 8, 8, 8. With "biggan" blocks halve while the
-    smaller side is at least 8, to 4 to 7, each doubling the width up to 16 · channels, and one keeps
-    the size, as BigGAN's at 128 px (Brock et al. 2018, 1809.11096, table 4). Features are the sums,
-    `(N, channels of the last block)`; the score is a dense layer on them. What compares the samples
-    of a batch (`minibatch_…`) couples them; its weight is not normalised.
+    smaller side is at least 8, to 4 to 7, each doubling the width up to 16 · channels, and one
+    keeps the size, as BigGAN's at 128 px (Brock et al. 2018, 1809.11096, table 4). Features are the
+    sums, `(N, channels of the last block)`; the score is a dense layer on them. What compares the
+    samples of a batch (`minibatch_…`) couples them; its weight is not normalised.
 
     Args:
         channels: width of the first block (of the first two with "sngan"), doubled by each that

@@ -31,9 +31,12 @@ def check_size(
         UsageError: naming the nearest sizes that fit.
 
     Example:
-        >>> check_size((1, 30, 30), "sides are multiples of 4", lambda h, w: h % 4 == w % 4 == 0)
+        >>> check_size(  # doctest: +NORMALIZE_WHITESPACE
+        ...     (1, 30, 30), "sides are multiples of 4", lambda h, w: h % 4 == w % 4 == 0
+        ... )
         Traceback (most recent call last):
-        augmint.core.errors.UsageError: sides are multiples of 4; got 30x30: use the nearest size that fits, size=(28, 28) or size=(32, 32) (--size 28x28)
+        augmint.core.errors.UsageError: sides are multiples of 4; got 30x30: use the nearest size
+        that fits, size=(28, 28) or size=(32, 32) (--size 28x28)
     """
     channels, height, width = shape
     if channels < 1:

@@ -2,8 +2,8 @@
 
 Written from Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN"
 (1912.04958), configuration F, in plain torch: no compiled extension, any device. Weights are drawn
-from N(0, 1) and scaled at run time by 1 / sqrt(fan_in) (equalised learning rate, Karras et al. 2018,
-1710.10196, section 4.1).
+from N(0, 1) and scaled at run time by 1 / sqrt(fan_in) (equalised learning rate, Karras et al.
+2018, 1710.10196, section 4.1).
 """
 
 from __future__ import annotations

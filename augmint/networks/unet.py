@@ -76,9 +76,9 @@ class UNet(MapperArchitecture):
     On each level two 3x3 convolutions with ReLU, 2x2 max-pooling down, transposed 2x2 convolutions
     of stride 2 up, skips joined by concatenation; widths channels, 2 · channels … 2^depth ·
     channels. The paper's is depth 4 and 64 channels without padding and normalisation, so that its
-    map is smaller than the image. Sides from 2^depth, at least 8, to 512 px; where a side is odd, the
-    last row is repeated on the way up. He initialisation (not of the transposed convolutions, which
-    torch draws), channels_last.
+    map is smaller than the image. Sides from 2^depth, at least 8, to 512 px; where a side is odd,
+    the last row is repeated on the way up. He initialisation (not of the transposed convolutions,
+    which torch draws), channels_last.
 
     Args:
         channels: width of the first level.

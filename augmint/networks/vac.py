@@ -283,7 +283,8 @@ class VacCifarGenerator(GeneratorArchitecture):
 @ARCHITECTURES.register("vac-cifar-critic")
 @dataclass(frozen=True)
 class VacCifarCritic(CriticArchitecture):
-    """CIFAR-10 critic of VAC+GAN (multi-class paper, table 5): its sigmoid is left to the objective.
+    """CIFAR-10 critic of VAC+GAN (multi-class paper, table 5):
+    its sigmoid is left to the objective.
 
     Gaussian noise 0.05; 3x3 convolutions to 16 (stride 2), 32, 64 (2), 128, 256 (2), 512, batch
     norm on all but the first, leaky ReLU 0.2, dropout 0.5; minibatch discrimination with 50

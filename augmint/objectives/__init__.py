@@ -1,4 +1,5 @@
-"""Objectives: the adversarial pair of losses of the critic D and the generator G, or one of G alone.
+"""Objectives: the adversarial pair of losses of the critic D and the generator G,
+or one of G alone.
 
 The axis is `objectives` (`augmint.core.registry.OBJECTIVES`). Its bases are `base.Objective`, two
 pure functions of what the critic says and of explicit state, each giving

@@ -2,13 +2,13 @@
 
 With r = D(x) and f = D(G(z)) raw scores (logits), sp(a) = log(1 + e^a) = -log sigmoid(-a):
 
-    name            critic minimises                    generator minimises   source
-    minimax         E sp(-r) + E sp(f)                  -E sp(f)              Goodfellow 2014, 1406.2661 eq. 1
-    non-saturating  E sp(-r) + E sp(f)                  E sp(-f)              Goodfellow 2014, section 3
-    least-squares   E (r - b)² + E (f - a)²             E (f - c)²            Mao 2017, 1611.04076 eq. 2
-    wasserstein     E f - E r                           -E f                  Arjovsky 2017, 1701.07875
-    hinge           E max(0, 1 - r) + E max(0, 1 + f)   -E f                  Lim and Ye 2017, 1705.02894;
-                                                                              Miyato 2018, 1802.05957 eq. 16-17
+    name            critic minimises                   generator   source
+    minimax         E sp(-r) + E sp(f)                 -E sp(f)    Goodfellow 2014, 1406.2661 eq. 1
+    non-saturating  E sp(-r) + E sp(f)                 E sp(-f)    Goodfellow 2014, section 3
+    least-squares   E (r - b)² + E (f - a)²            E (f - c)²  Mao 2017, 1611.04076 eq. 2
+    wasserstein     E f - E r                          -E f        Arjovsky 2017, 1701.07875
+    hinge           E max(0, 1 - r) + E max(0, 1 + f)  -E f        Lim and Ye 2017, 1705.02894;
+                                                                   Miyato 2018, 1802.05957 eq. 16-17
 
 E is the mean over the batch and, for a score map, over its cells. None of them keeps state.
 """
@@ -104,7 +104,8 @@ class Minimax(_LogLikelihood):
 class NonSaturating(_LogLikelihood):
     """The critic of minimax; the generator maximises E log D(G(z)), whose gradient does not vanish.
 
-    Critic `E sp(-r) + E sp(f)`, generator `E sp(-f)` (Goodfellow et al. 2014, 1406.2661, section 3).
+    Critic `E sp(-r) + E sp(f)`, generator `E sp(-f)`
+    (Goodfellow et al. 2014, 1406.2661, section 3).
 
     Args:
         real_label: target for real images; 0.9 smooths one side (Salimans et al. 2016).

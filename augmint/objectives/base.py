@@ -32,7 +32,8 @@ class AnyObjective(ABC):
     boundary: ClassVar[float | None] = None
     """The score between real and generated, where the critic's scores have such a place."""
     needs: ClassVar[str] = ""
-    """What the generator's module must have, a member of `GeneratorArchitecture.gives`; "": nothing."""
+    """What the generator's module must have,
+    a member of `GeneratorArchitecture.gives`; "": nothing."""
     gives: ClassVar[frozenset[str]] = frozenset()
     """What it does besides, that a generator may ask for (`GeneratorArchitecture.asks`)."""
 

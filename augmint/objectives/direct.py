@@ -88,7 +88,7 @@ SMALLEST_SCALE = 1e-3
 class Vae(DirectObjective):
     """The bound of the variational auto-encoder, in nats an image (Kingma and Welling 2013).
 
-        L = E_{z ~ q(z|x,c)} [-log p(x|z,c)] + beta KL(q(z|x,c) ‖ N(0, I))  >=  -log p(x|c) at beta 1
+        L = E_{z ~ q(z|x,c)} [-log p(x|z,c)] + beta KL(q(z|x,c) ‖ N(0, I)) >= -log p(x|c) at beta 1
 
         KL = -1/2 Σ_j (1 + log s_j² - m_j² - s_j²),    z = m + s · e,  e ~ N(0, I)
 

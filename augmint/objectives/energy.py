@@ -2,9 +2,9 @@
 
 With L(v) >= 0 the energy of an image, low for real ones:
 
-    name     critic minimises                      generator minimises     source
-    ebgan    E L(x) + E max(0, m - L(G(z)))        E L(G(z)) + w · PT      Zhao 2016, 1609.03126 eq. 1-2
-    began    E L(x) - k · E L(G(z))                E L(G(z))               Berthelot 2017, 1703.10717 eq. 4
+    name    critic minimises                 generator minimises   source
+    ebgan   E L(x) + E max(0, m - L(G(z)))   E L(G(z)) + w · PT    Zhao 2016, 1609.03126 eq. 1-2
+    began   E L(x) - k · E L(G(z))           E L(G(z))             Berthelot 2017, 1703.10717 eq. 4
 """
 
 from __future__ import annotations

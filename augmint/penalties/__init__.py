@@ -8,6 +8,6 @@ feature-matching), `path_length`, `weights` (orthogonal). A penalty returns its 
 loop multiplies by the interval and lowers the rate a little (`base.Penalty`).
 
 To add one: a frozen dataclass in a module here, decorated with `@PENALTIES.register("name")`, that
-declares `player`, `needs`, whether it takes gradients sample by sample (`per_sample`, refused beside
-batch coupling), differentiates a gradient (`double_backward`) or mirrors images (`mirrors`).
+declares `player`, `needs`, whether it takes gradients sample by sample (`per_sample`, refused
+beside batch coupling), differentiates a gradient (`double_backward`) or mirrors images (`mirrors`).
 """

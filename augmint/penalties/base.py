@@ -27,7 +27,8 @@ class PenaltyContext:
         network: the critic as a function of its input images, the real images' aspects bound.
         stream: random numbers, one row a sample.
         real, fake: the critic's inputs `(N, C, H, W)`, detached, of equal N ("inputs").
-        filters: the weights `(out, in, …)` of the player's convolutions and dense layers ("filters").
+        filters: the weights `(out, in, …)` of the player's convolutions and dense layers
+            ("filters").
         latents, styles: the generator's inputs and intermediate styles.
         real_output, fake_output: the critic's outputs of this very step ("outputs").
         fake_network: the critic with the generated images' aspects bound; None: as `network`.
@@ -57,7 +58,8 @@ class Penalty(ABC):
     It is added to the loss of that update: n updates are n steps of the optimiser. With an interval
     n > 1 the player's rate and betas are rescaled by c = n / (n + 1) all the same, with the largest
     n of its penalties. Karras et al. 2020, appendix B, whose rule this is, take a further step for
-    the penalty, which c makes up for; here it lowers the rate a little (r1: 6 %, path length: 11 %).
+    the penalty, which c makes up for; here it lowers the rate a little (r1: 6 %,
+    path length: 11 %).
 
     Args:
         weight: factor of the term.
@@ -77,7 +79,8 @@ class Penalty(ABC):
     batch_coupled: ClassVar[bool] = False
     """The penalty of a batch, or its state, is not the mean of those of its parts."""
     mirrors: ClassVar[bool] = False
-    """May show the critic mirrored images: an aspect whose left and right are unknown refuses it."""
+    """May show the critic mirrored images:
+    an aspect whose left and right are unknown refuses it."""
     real_in_generator: ClassVar[bool] = False
     """A generator's penalty that needs the critic's output on real images; under no_grad."""
 

@@ -182,9 +182,9 @@ class Dragan(Penalty):
 
         weight · E (‖∇_x̂ D(x̂)‖₂ - 1)²,   x̂ = x + α · spread · sd(x) · u
 
-    with u ~ U(0, 1) for each pixel, α ~ U(0, 1) for each sample, and sd(x) the standard deviation of
-    the whole real batch (Kodali et al. 2017, 1705.07215, section 2.4, in the form of its authors'
-    program: a point on the way from x to a disturbed x). Needs real images only.
+    with u ~ U(0, 1) for each pixel, α ~ U(0, 1) for each sample, and sd(x) the standard deviation
+    of the whole real batch (Kodali et al. 2017, 1705.07215, section 2.4, in the form of its
+    authors' program: a point on the way from x to a disturbed x). Needs real images only.
 
     Args:
         weight: lambda, 10 in the paper.

@@ -35,9 +35,9 @@ class Orthogonal(Penalty):
         weight · Σ_layers ‖W Wᵀ ⊙ (1 - I)‖_F²          (`diagonal=True`: ‖W Wᵀ - I‖_F²)
 
     Rows of W are the filters of a convolution or a dense layer; biases, learned constants and the
-    embedding of a class are left alone. Without the diagonal their lengths are free, and a generator then stands
-    truncation of its latents better (Brock et al. 2019, 1809.11096, eq. 3; the form with the
-    diagonal is Brock et al. 2017, 1609.07093).
+    embedding of a class are left alone. Without the diagonal their lengths are free, and a
+    generator then stands truncation of its latents better (Brock et al. 2019, 1809.11096, eq. 3;
+    the form with the diagonal is Brock et al. 2017, 1609.07093).
 
     Args:
         weight: beta, 1e-4 in the paper.

@@ -159,7 +159,8 @@ def run_recipe(name: str, out: Path, options: RecipeOptions) -> dict[str, Any]:
         `deviations`, `protocols`, `seconds`, `config`, `machine` …
 
     Raises:
-        UsageError: an unknown name, variant or setting, no data, or a folder that holds another run.
+        UsageError: an unknown name, variant or setting, no data, or a folder that holds
+            another run.
     """
     debug, data = options.debug, options.data
     recipe: Recipe[Any] = RECIPES.create(name)

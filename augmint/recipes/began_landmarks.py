@@ -74,7 +74,8 @@ def small_encoder() -> EncoderConfig:
 @RECIPES.register("began-faces-landmarks")
 @dataclass(frozen=True)
 class BeganFacesLandmarks(PairsRecipe):
-    """Landmarks as a function of a BEGAN's latent, beside a distilled teacher and a joint generator.
+    """Landmarks as a function of a BEGAN's latent,
+    beside a distilled teacher and a joint generator.
 
     `text` and `released`: 128 px, 64 channels. `small`: 32 px, a quarter of the channels, a soft
     bound on latents, and an encoder that starts the search: for a CPU.
@@ -137,7 +138,7 @@ class BeganFacesLandmarks(PairsRecipe):
         if variant == "small":
             told += [
                 "32 px, 16 channels, 20 000 steps at a rate of 0.0002",
-                "inversion: 60 steps at a rate of 0.01 from an encoder's latents, which a soft bound "
-                "keeps near [-1, 1]",
+                "inversion: 60 steps at a rate of 0.01 from an encoder's latents, which a soft "
+                "bound keeps near [-1, 1]",
             ]
         return [*told, DEBUG] if debug else told

@@ -1,4 +1,5 @@
-"""Images with their masks from one latent: a BEGAN, its inverse, and a decoder as aspect generator."""
+"""Images with their masks from one latent: a BEGAN, its inverse,
+and a decoder as aspect generator."""
 
 from __future__ import annotations
 
@@ -70,8 +71,8 @@ class BeganMask(PairsRecipe):
         """Return where the configuration leaves the paper or its program."""
         told = [
             *SHARED,
-            "200 000 steps for the generator and for the map: the text has 1000 passes over 262 000 "
-            "images for the map",
+            "200 000 steps for the generator and for the map: the text has 1000 passes over "
+            "262 000 images for the map",
             "one output channel a class in place of one for the iris",
             "500 steps for each inversion, as the program has for faces: the text names no number",
         ]

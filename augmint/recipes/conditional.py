@@ -1,4 +1,5 @@
-"""What recipes of conditional generators share: each is a comparison, of one training or of many."""
+"""What recipes of conditional generators share: each is a comparison,
+of one training or of many."""
 
 from __future__ import annotations
 

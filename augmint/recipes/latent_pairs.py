@@ -1,4 +1,5 @@
-"""What recipes of aspect maps share: a generator, its inverse, maps of its latent, and the measures."""
+"""What recipes of aspect maps share: a generator, its inverse,
+maps of its latent, and the measures."""
 
 from __future__ import annotations
 
@@ -176,7 +177,8 @@ def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: s
 
 
 def generator(bench: Bench, folder: str, config: GanConfig) -> TrainedGan:
-    """Return a generator of the training images, trained in a folder of the run, or read from it."""
+    """Return a generator of the training images,
+    trained in a folder of the run, or read from it."""
     from augmint.training.gan import GanTraining, TrainingImages
 
     train, aspect = bench.material.train, bench.material.aspect
@@ -400,14 +402,26 @@ class PairsRecipe(Recipe[PairsConfig]):
 
     def _protocols(self, place: Bench, tests: int) -> dict[str, str]:
         network = f"{place.measurer.digest[:12]}, {place.material.text}"
-        pairs = f"{self.score_words} of a network's predictions against the claims of {place.config.minted} pairs"
+        pairs = (
+            f"{self.score_words} of a network's predictions against the claims of "
+            f"{place.config.minted} pairs"
+        )
         told = {
-            "measurer": f"{self.score_words} of the measuring network {network}, on {tests} test images",
-            "told_of_test": f"{self.score_words} of the aspect map at the inverted latents of {tests} test images",
+            "measurer": (
+                f"{self.score_words} of the measuring network {network}, on {tests} test images"
+            ),
+            "told_of_test": (
+                f"{self.score_words} of the aspect map at the inverted latents of {tests} "
+                "test images"
+            ),
             "minted": f"{pairs}; drawn latents, the aspect map learnt on inverted ones",
-            "distilled": f"{pairs}; drawn latents, a map taught by another network on generated images",
+            "distilled": (
+                f"{pairs}; drawn latents, a map taught by another network on generated images"
+            ),
             "joint": f"{pairs}; one generator for image and aspect",
-            "inverted": f"{pairs.replace(str(place.config.minted), str(tests))}; latents of test images",
+            "inverted": (
+                f"{pairs.replace(str(place.config.minted), str(tests))}; latents of test images"
+            ),
         }
         return {self._name(name): text for name, text in told.items()}
 

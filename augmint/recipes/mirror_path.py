@@ -34,12 +34,13 @@ SCALE = 3
 @RECIPES.register("mirror-path")
 @dataclass(frozen=True)
 class MirrorPath(Recipe[PairsConfig]):
-    """Walks between the inverses of images and of their mirror images; images and points along them.
+    """Walks between the inverses of images and of their mirror images;
+    images and points along them.
 
     z_i = (1 - i / 15) z_0 + (i / 15) z_15. Each walk is drawn as a strip and as an animation,
     `mirror-N.gif`; numbers say how evenly images and points move, how symmetric the middle is, and
-    whether the points still fit the images, by an independent network. Strips of a straight path and
-    a great circle between drawn latents, and of a truncation, stand beside them.
+    whether the points still fit the images, by an independent network. Strips of a straight path
+    and a great circle between drawn latents, and of a truncation, stand beside them.
 
     Example:
         >>> config = MirrorPath().configure("text")

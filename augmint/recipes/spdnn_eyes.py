@@ -21,8 +21,8 @@ BUDGET = 153_000
 """Parameters of every network; SegNet-basic and U-Net come to within 0.2 % of it for four classes.
 
 It was chosen after pilots of one training each (study seed 0): of the merged network, whose last
-layer took two or three channels, no pupil was found at 68 000 and 78 000 parameters, and pupils were
-at 153 000; of `iris-4` none at 78 000 and 153 000.
+layer took two or three channels, no pupil was found at 68 000 and 78 000 parameters, and pupils
+were at 153 000; of `iris-4` none at 78 000 and 153 000.
 """
 
 DEBUG_BUDGET = 9_000

@@ -49,7 +49,8 @@ class Trained:
     drawn: Sequence[str]
 
     def values(self, key: str, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
-        """Return what the stages returned under a key, by network; all networks if none is named."""
+        """Return what the stages returned under a key, by network;
+        all networks if none is named."""
         chosen = self.results if names is None else names
         return {name: [r.value[key] for r in self.results[name]] for name in chosen}
 

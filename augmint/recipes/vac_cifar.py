@@ -63,7 +63,8 @@ class CifarRecipe(ConditionalRecipe):
             *own,
             OWN_JUDGE,
             "rates are constant over the 200 epochs; the program lowers them after epoch 500",
-            "the classifier's third convolution is neither normalised nor pooled, as in the program",
+            "the classifier's third convolution is neither normalised nor pooled, as in "
+            "the program",
         ]
         if variant == "narrow":
             told.append(

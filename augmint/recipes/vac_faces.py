@@ -25,7 +25,8 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class FacesRecipe(ConditionalRecipe):
-    """BEGAN on faces of two classes; the first of 64 latent dimensions says the class by its sign."""
+    """BEGAN on faces of two classes;
+    the first of 64 latent dimensions says the class by its sign."""
 
     data_hint: ClassVar[str] = (
         "faces of women and men: CelebA's folder, or folders named by class, such as UTKFace's"

@@ -1,4 +1,5 @@
-"""VAC attached to five kinds of adversarial game, with one classifier: is the class right in each?"""
+"""VAC attached to five kinds of adversarial game, with one classifier:
+is the class right in each?"""
 
 from __future__ import annotations
 

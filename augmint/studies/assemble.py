@@ -329,8 +329,9 @@ def tuning(values: StudyValues, config: StudyConfig) -> dict[str, Any] | None:
     tried = "; ".join(f"{name} {', '.join(map(str, v))}" for name, v in axes.items() if v)
     chosen = ", ".join(f"{name} {value}" for name, value in found["chosen"].items())
     text = (
-        f"{chosen}: the best of {len(found['candidates'])} combinations ({tried}) by {metric_of(values)} on "
-        f"{found['validation_images']} validation images taken out of the labelled ones, over "
+        f"{chosen}: the best of {len(found['candidates'])} combinations ({tried}) by "
+        f"{metric_of(values)} on {found['validation_images']} validation images taken out of the "
+        "labelled ones, over "
         f"{plan.pilot_seeds} pilot draw{'s' if plan.pilot_seeds > 1 else ''}"
     )
     return {**found, "text": text}
@@ -360,7 +361,8 @@ def distribution(values: StudyValues) -> list[dict[str, Any]]:
 
 
 def copying(values: StudyValues) -> dict[str, Any]:
-    """Return the copy check over all seeds: pooled counts, the worst seed's recall, Bonferroni's p."""
+    """Return the copy check over all seeds:
+    pooled counts, the worst seed's recall, Bonferroni's p."""
     reports = [m["copying"] for m in values.mints]
     worst = min(reports, key=lambda r: r["recall"])
     flagged, minted = sum(r["flagged"] for r in reports), sum(r["minted"] for r in reports)

@@ -463,7 +463,8 @@ def _announced(config: ComparisonConfig, plan: Plan, missing: int) -> str:
     shown = f"{config.images:,}".replace(",", " ")
     return (
         f"{config.data}: {', '.join(config.generators)}; {shown} real images shown to each, "
-        f"{config.seeds} seed{'' if config.seeds == 1 else 's'}; {missing} of {len(plan.stages)} stages to do"
+        f"{config.seeds} seed{'' if config.seeds == 1 else 's'}; {missing} of {len(plan.stages)} "
+        "stages to do"
     )
 
 

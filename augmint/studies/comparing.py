@@ -350,8 +350,8 @@ def _learnt(of: _Measured) -> Found:
     learner = _learn(as_judge, of.table, [minted_source(minted)], "learner")
     yield "learnt", ClassificationTask().score(learner, of.real).accuracy
     of.protocols["learnt"] = (
-        f"{split_spec(of.how.task.network, 'architecture')[0]}, {of.how.task.steps} steps on {len(minted)} generated images, "
-        f"policy {of.how.policy}; {len(of.real)} real test images"
+        f"{split_spec(of.how.task.network, 'architecture')[0]}, {of.how.task.steps} steps on "
+        f"{len(minted)} generated images, policy {of.how.policy}; {len(of.real)} real test images"
     )
 
 

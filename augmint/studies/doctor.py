@@ -1,4 +1,5 @@
-"""`doctor`: versions, optional extras with their licences, the machine and its measured ceilings."""
+"""`doctor`: versions, optional extras with their licences,
+the machine and its measured ceilings."""
 
 from __future__ import annotations
 

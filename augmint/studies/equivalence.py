@@ -172,7 +172,8 @@ def _worth(counts: FloatArray, errors: FloatArray, n_now: int, confidence: float
     if law.b == 0 or fall.low <= 0:
         reason = (
             f"the real-only error does not fall measurably from {counts[0]:.0f} to "
-            f"{counts[-1]:.0f} images (by {fall.mean:.4f}, interval {fall.low:.4f} to {fall.high:.4f})"
+            f"{counts[-1]:.0f} images (by {fall.mean:.4f}, interval {fall.low:.4f} to "
+            f"{fall.high:.4f})"
         )
         return Equivalence(n_now, curve=law, refused=reason)
     least, most = float(counts[0]), float(counts[-1])

@@ -160,8 +160,8 @@ def _words(row: Mapping[str, Any]) -> str:
     if not row["n"]:
         return str(row["protocol"])
     return (
-        f"error {row['error']:.3g} against what {row['n']} minted images claim, {row['own']:.3g} on "
-        f"real images ({row['unit']})"
+        f"error {row['error']:.3g} against what {row['n']} minted images claim, {row['own']:.3g} "
+        f"on real images ({row['unit']})"
     )
 
 

@@ -1,4 +1,5 @@
-"""What a study's stages do right now: a line that changes on a terminal, a line a minute elsewhere."""
+"""What a study's stages do right now: a line that changes on a terminal,
+a line a minute elsewhere."""
 
 from __future__ import annotations
 

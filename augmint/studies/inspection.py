@@ -33,7 +33,8 @@ DRAWN = 24
 """Images of one finding in a picture, at most."""
 
 Line = tuple[str, str]
-"""A style ("title", "good", "bad", "warn", "plain", "quiet") and a text without control characters."""
+"""A style ("title", "good", "bad", "warn", "plain", "quiet")
+and a text without control characters."""
 
 _ANSI = {"title": "1", "good": "32", "bad": "1;31", "warn": "33", "quiet": "2"}
 

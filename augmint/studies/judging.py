@@ -119,7 +119,8 @@ def cross_fitted(
 
 
 def distances(judges: Iterable[Judge], images: ByteArray, split: str, seed: int) -> list[Value]:
-    """Return distances averaged over judges, as `cross_fitted` does; what images claim is not read."""
+    """Return distances averaged over judges, as `cross_fitted` does;
+    what images claim is not read."""
     found = [_distances(j.network, j.compared, images, split, seed) for j in judges]
     return _averaged(found)
 

@@ -97,7 +97,8 @@ def prove(data: str, out: Path, options: ProveOptions) -> dict[str, Any]:
         graph = Graph.of(plan, indices, labelled)
         run = _Runner(out / "stages", workers, options)
         tell(
-            f"{config.data}: {len(rows.train)} labelled images for training, {len(rows.test)} to test"
+            f"{config.data}: {len(rows.train)} labelled images for training, "
+            f"{len(rows.test)} to test"
             + ("" if config.scored_on == "test" else ", held back: the test set stays closed")
         )
         results = run(graph.pilots)
@@ -236,7 +237,8 @@ def _check_asked(gap: Gap, generator: GanConfig, schema: Schema) -> None:
     names = {a.name for a in asked(generator, schema)}
     if gap.aspect not in names or names - {gap.aspect, LABEL}:
         raise IncompatibleError(
-            f"a study with a gap asks its generator for {gap.aspect}, and for a class if there is one",
+            f"a study with a gap asks its generator for {gap.aspect}, and for a class if there is "
+            "one",
             ", ".join(sorted(names)) or "nothing is asked for",
             "leave generator.conditioning, generator.carries and generator.joint as they are",
         )

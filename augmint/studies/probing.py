@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from augmint.core.types import FloatArray, IntArray
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Ridge strengths, each times the number of training rows, that a linear classifier chooses from."""
+"""Ridge strengths, each times the number of training rows,
+that a linear classifier chooses from."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def linear_probe(
     features in place of all layers'.
 
     Example:
-        >>> x = np.array([[0.0], [0.2], [0.9], [1.1]] * 5)
-        >>> linear_probe(x, np.array([0, 0, 1, 1] * 5), np.array([[0.1], [1.0]]), np.array([0, 1])).accuracy
+        >>> x, y = np.array([[0.0], [0.2], [0.9], [1.1]] * 5), np.array([0, 0, 1, 1] * 5)
+        >>> linear_probe(x, y, np.array([[0.1], [1.0]]), np.array([0, 1])).accuracy
         1.0
     """
     labels, test_labels = np.asarray(labels), np.asarray(test_labels)

@@ -258,7 +258,8 @@ def reader(config: ReadingConfig, inputs: Inputs, folder: Path, work: Path) -> V
 
 
 def learner(config: ReadingConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
-    """Train a network on the generators' real images: what learning from generated ones is held to."""
+    """Train a network on the generators' real images:
+    what learning from generated ones is held to."""
     table, rows = opened(inputs)
     name = config.task.aspect
     found = config.learn(table, real_source(table, rows.train), "learner")

@@ -1,4 +1,5 @@
-"""The pictures of a comparison: the same images of every class, and what they claim drawn over them."""
+"""The pictures of a comparison: the same images of every class,
+and what they claim drawn over them."""
 
 from __future__ import annotations
 

@@ -191,7 +191,8 @@ def arm(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
 
 
 def pilot(config: ArmConfig, inputs: Inputs, folder: Path, work: Path) -> Value:
-    """Train the baseline twice with different random numbers; score on held-out images, never the test set."""
+    """Train the baseline twice with different random numbers;
+    score on held-out images, never the test set."""
     store = _store(inputs, config.training.seed)
     config = replace(config, training=_chosen(config.training, inputs))
     value: Value = {}

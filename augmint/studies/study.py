@@ -46,7 +46,8 @@ class PolicySearch:
             raise UsageError(
                 "the policies tried include none",
                 list(self.candidates),
-                "add none to policy.candidates, or the baseline may be weaker than real images alone",
+                "add none to policy.candidates, or the baseline may be weaker than real images "
+                "alone",
             )
         if self.folds < 2:
             raise UsageError(
@@ -77,8 +78,8 @@ class StudyConfig:
         tuning: candidates of ratio, threshold and checkpoint, chosen on validation images.
         long_tail: labelled images of the first class over those of the last; the first has N,
             the others fall exponentially in the order of the classes. None: N of each.
-        gap: a range of a number that labelled images lack, that is minted and that scores (N a class
-            are labelled outside it); None: none.
+        gap: a range of a number that labelled images lack, that is minted and that scores (N a
+            class are labelled outside it); None: none.
         scored_on: "test", or "held-back": a fixed sample of the training images scores and the
             test set stays closed, for trying ideas.
         size: side (height, width) to which all images are resampled; None: as they are.

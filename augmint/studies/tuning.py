@@ -16,7 +16,8 @@ from augmint.core.errors import UsageError
 
 CheckpointRule = Literal["last", "best-kid"]
 """Which generator mints: the last averaged weights, or of those kept along the way the ones whose
-images have the smallest kernel distance to the training images, on the curating judge's features."""
+images have the smallest kernel distance to the training images, on the curating
+judge's features."""
 
 LAST: CheckpointRule = "last"
 """The rule that compares nothing, and so needs no weights kept along the way."""

@@ -242,8 +242,12 @@ def sentence(decision: Decision, setting: Setting, measure: str = "accuracy") ->
     Example:
         >>> from augmint.studies.statistics import paired_t
         >>> setting = Setting("small-cnn", "random initialisation", (8, 8), "digits", 597, 10)
-        >>> print(sentence(decide(paired_t([0.02, 0.03, 0.025, 0.03]), 0.005), setting))
-        Minted images help small-cnn (random initialisation, 8x8 px, 10 real images a class) by more than the smallest effect of interest: accuracy on the 597 real test images of digits changes by +2.6 points against classic augmentation (95 % interval +1.9 to +3.4, 4 seeds, delta 0.5 points).
+        >>> said = sentence(decide(paired_t([0.02, 0.03, 0.025, 0.03]), 0.005), setting)
+        >>> print(said)  # doctest: +NORMALIZE_WHITESPACE
+        Minted images help small-cnn (random initialisation, 8x8 px, 10 real images a class) by more
+        than the smallest effect of interest: accuracy on the 597 real test images of digits changes
+        by +2.6 points against classic augmentation (95 % interval +1.9 to +3.4, 4 seeds, delta 0.5
+        points).
     """
     interval, delta = decision.interval, decision.delta
     height, width = setting.size

@@ -4,7 +4,7 @@ The axis is `TASKS` (`augmint.core.registry`); the base is `base.Task`.
 
 | module | what it holds |
 |---|---|
-| `base` | `Task`, `TaskConfig`, `Source` (what is trained on), `RealRows` (what may be scored), `Measure` |
+| `base` | `Task`, `TaskConfig`, `Source` (trained on), `RealRows` (what may be scored), `Measure` |
 | `classification` | `classification`: one category |
 | `landmarks` | `landmarks`: named points; NME, PCK, failure rate, AUC |
 | `regression` | `regression`: a vector of numbers; MAE, R² |
@@ -12,7 +12,7 @@ The axis is `TASKS` (`augmint.core.registry`); the base is `base.Task`.
 | `dense` | `dense`: numbers for every pixel; MAE |
 | `phase` | how all of them are trained: AdamW, one-cycle rate, the aspect's loss |
 | `sampling` | which rows step s trains on: exact shares, epochs of permutations, no history |
-| `trained` | `TrainedTask`: predictions, probabilities, features of uint8 images; saved and loaded |
+| `trained` | `TrainedTask`: predictions, probabilities, features of uint8 images; saved, loaded |
 | `scores` | `Scores` (points, per image), `ClassificationScores`, `Diagnosis`, `Errors` |
 | `user_model` | the user's own network, from `file.py:make_net` and safetensors weights |
 

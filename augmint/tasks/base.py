@@ -298,7 +298,8 @@ class Task(ABC):
     kinds: ClassVar[frozenset[str]]
     """Kinds of aspect that it predicts."""
     role: ClassVar[Role] = "classifier"
-    """What its network plays: a vector for each image (classifier), or maps of its size (mapper)."""
+    """What its network plays: a vector for each image (classifier),
+    or maps of its size (mapper)."""
     measure: ClassVar[Measure]
     """The score that decides."""
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -333,7 +334,8 @@ class Task(ABC):
             raise UsageError(
                 f"the set has several aspects that are a {kinds}",
                 names,
-                f"name one: set task.aspect={fitting[0].name} (--set task.aspect={fitting[0].name})",
+                f"name one: set task.aspect={fitting[0].name} "
+                f"(--set task.aspect={fitting[0].name})",
             )
         if not fitting:
             held = ", ".join(f"{a.name} ({a.kind})" for a in schema) or "nothing"

@@ -1,4 +1,5 @@
-"""How any network is trained on any aspect: AdamW with a one-cycle rate, batches of exact shares."""
+"""How any network is trained on any aspect: AdamW with a one-cycle rate,
+batches of exact shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What every task's scores have in common; scores of a classifier, from probabilities and labels."""
+"""What every task's scores have in common; scores of a classifier,
+from probabilities and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A trained network as the rest sees it: uint8 images in; predictions, probabilities, features out."""
+"""A trained network as the rest sees it: uint8 images in;
+predictions, probabilities, features out."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ What everything uses that trains:
 - `recorder`: logs that stay on the device and are read at intervals.
 - `state`, `checkpointer`: what a run remembers, part by part, and exact resumption.
 - `guard`: finds what is not finite or collapsed, restores, and keeps the last good snapshot.
-- `averaging`: the moving average of weights; `rates`: what happens to rates and weights beside steps.
+- `averaging`: the moving average of weights; `rates`: what happens to rates and weights beside
+  steps.
 - `trackers`: logs shown in a tool of the user's choice.
 - `parallel`: one run on several processes that share each batch; imported by such runs alone.
 
@@ -21,8 +22,8 @@ Adversarial training:
 - `batches`: real rows and wanted aspects, as functions of the step; `between`: values between those
   of two rows.
 - `selection`: top-k training; `sketch`: a quick distance to real images, for the guard.
-- `gan_phases`: critic with auxiliaries, generator, or both at once; `direct_phase`: a generator that
-  learns without a critic.
+- `gan_phases`: critic with auxiliaries, generator, or both at once; `direct_phase`: a generator
+  that learns without a critic.
 - `adversarial`: the frame that every adversarial run shares; `gan`: `train_gan` and `GanTraining`.
 
 To train something else, write phases and give them to `run_phases`; the loop needs no change.

@@ -225,7 +225,8 @@ class AdversarialTraining(ABC):
         return self._trained(result)
 
     def _joined(self, start: int, progress: bool) -> dict[str, int]:
-        """Agree with the other processes, if there are any, and return what the log says of them."""
+        """Agree with the other processes, if there are any,
+        and return what the log says of them."""
         return {}
 
     def sample(self) -> ByteImages:

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
     """Raise if parts of a configuration declare that they do not fit each other or the data.
 
-    Compared are: roles; image sizes in reach; the batch; what the critic gives and the objective accepts;
-    features; the aspects that conditioning carries; the ways condition vectors enter; penalties
-    a sample at a time beside a critic that couples samples; what penalties need; augmenters; and
-    for an objective without a critic, what it needs of the generator and what needs a critic.
+    Compared are: roles; image sizes in reach; the batch; what the critic gives and the objective
+    accepts; features; the aspects that conditioning carries; the ways condition vectors enter;
+    penalties a sample at a time beside a critic that couples samples; what penalties need;
+    augmenters; and for an objective without a critic, what it needs of the generator and what needs
+    a critic.
 
     Args:
         config: names the parts.
@@ -99,7 +100,8 @@ def check_compatible(config: GanConfig, schema: Schema, shape: Shape) -> None:
 def check_processes(config: GanConfig, processes: int) -> None:
     """Raise `UsageError` unless every process gets the same number of a batch's images.
 
-    Those must do for every part. Parts that do not fit otherwise are `check_compatible`'s to refuse.
+    Those must do for every part. Parts that do not fit otherwise are
+    `check_compatible`'s to refuse.
 
     Args:
         config: names the parts and the batch.
@@ -403,10 +405,11 @@ def _check_penalties(config: GanConfig, parts: Chosen, schema: Schema) -> None:
         if penalty.player == "critic" and coupled:
             raise IncompatibleError(
                 f"the penalty {_name(spec)} takes one sample's gradient at a time",
-                f"the critic {_name(config.critic or 'null')}, which couples the samples of a batch",
+                f"the critic {_name(config.critic or 'null')}, which couples the samples of a "
+                "batch",
                 "take a critic without batch normalisation (normalisation: spectral or none) or "
-                "minibatch parts (minibatch_discrimination: 0, minibatch_deviation: 0), or r1 or r2 "
-                "with coupled: true, the gradient of the batch's sum",
+                "minibatch parts (minibatch_discrimination: 0, minibatch_deviation: 0), or r1 or "
+                "r2 with coupled: true, the gradient of the batch's sum",
             )
         if "styles" in penalty.needs and "styles" not in parts.generator.gives:
             raise IncompatibleError(

@@ -34,8 +34,8 @@ class GanConfig:
             wasserstein objective this is the first WGAN.
         ema: decay of the averaged generator, which is the one that is kept.
         precision: "bf16" runs the networks that allow it under autocast.
-        generator_interval: critic updates for each generator update; a generator's penalty counts the
-            latter.
+        generator_interval: critic updates for each generator update; a generator's penalty counts
+            the latter.
         simultaneous: one update of both players from one forward pass.
         fresh_latents: the generator's update draws latents of its own; False lets it go on from the
             very images that the critic was just shown, as many loops do, which saves a pass.
@@ -95,7 +95,8 @@ class GanConfig:
             raise UsageError(
                 "simultaneous updates move both players every step",
                 f"generator_interval={self.generator_interval}",
-                "pass generator_interval=1 (--set generator.generator_interval=1) or simultaneous=False",
+                "pass generator_interval=1 (--set generator.generator_interval=1) or "
+                "simultaneous=False",
             )
 
 

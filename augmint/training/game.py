@@ -134,7 +134,8 @@ class Game:
         self._frozen_for_generator = [*self.critic_parameters, *self.auxiliaries.parameters()]
 
     def numbers(self, purpose: str, step: int) -> Any:
-        """Return the stream of a purpose and a step, one row a sample of the batch (of our share)."""
+        """Return the stream of a purpose and a step, one row a sample of the batch
+        (of our share)."""
         if self.share is None:
             return stream(self.seed, purpose, step, self.batch)
         return stream(self.seed, purpose, step, range(self.share.start, self.share.stop))
@@ -335,7 +336,8 @@ def build_game(
     device: torch.device,
     share: slice | None = None,
 ) -> Game:
-    """Build all networks of a run, each initialised from a stream of its own; `share`: see `Game`."""
+    """Build all networks of a run, each initialised from a stream of its own;
+    `share`: see `Game`."""
     conditioning, shape = parts.conditioning, context.shape
     seen = (shape[0] + conditioning.critic_channels(context), *shape[1:])
     with scope(seed, "init.generator"):

@@ -150,8 +150,9 @@ class GanTraining(AdversarialTraining):
         text = f"generator on {size} processes, {torch.get_num_threads()} threads each"
         if coupled := coupled_parts(self.config, self.game):
             text += (
-                f"; numbers are not those of one process: each takes its own {self.config.batch // size}"
-                f" images of a batch for a whole one in {', '.join(coupled)}"
+                "; numbers are not those of one process: each takes its own "
+                f"{self.config.batch // size} images of a batch for a whole one in "
+                f"{', '.join(coupled)}"
             )
         if before != size:
             text += f"; begun on {before}: from here on equal to that up to rounding only"

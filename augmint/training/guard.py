@@ -48,9 +48,10 @@ class Guard:
     """Looks at a run at intervals; keeps a snapshot of all its parts as of the last good look.
 
     A look is good if all numbers and all tensors are finite and generated images are as varied, and
-    as near to real ones, as the rules ask. What a run gives in the end is the last snapshot that was
-    good and as near to the real images as any before it, up to `slack`; where the objective measures
-    its own convergence, the one with least of that. Images that are alike replace no varied ones.
+    as near to real ones, as the rules ask. What a run gives in the end is the last snapshot that
+    was good and as near to the real images as any before it, up to `slack`; where the objective
+    measures its own convergence, the one with least of that. Images that are alike replace no
+    varied ones.
 
     Args:
         parts: what is watched and restored.

@@ -3,8 +3,8 @@
 A *joint* generator draws an aspect itself, as further channels behind those of the image: masks one
 channel a class, maps their own channels and one of where they are known, landmarks one blurred spot
 a point. The images that train it are the real ones with these channels; what it generates is split
-again. Nothing is asked for, so new annotations appear with new images. (Bazrafkan, Javidnia and Corcoran 2018 argue for two
-networks on one latent in its place; `latent.aspect_map`.)
+again. Nothing is asked for, so new annotations appear with new images. (Bazrafkan, Javidnia and
+Corcoran 2018 argue for two networks on one latent in its place; `latent.aspect_map`.)
 """
 
 from __future__ import annotations

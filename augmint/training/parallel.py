@@ -3,10 +3,10 @@
     g = 1/P Σ_r ∇ mean_{i in slice r} loss_i = ∇ mean_i loss_i
 
 Every process draws the numbers of its own rows of the global batch (streams count by row, so they
-are those of one process), and runs its slice forwards and backwards. Before each step one all-reduce
-averages everything that a phase computed: gradients, logs, state of losses, running statistics. All
-processes thus hold the same weights and come to the same decisions; process 0 alone writes, shows
-progress and answers signals. Only runs on several processes import this module.
+are those of one process), and runs its slice forwards and backwards. Before each step one
+all-reduce averages everything that a phase computed: gradients, logs, state of losses, running
+statistics. All processes thus hold the same weights and come to the same decisions; process 0 alone
+writes, shows progress and answers signals. Only runs on several processes import this module.
 
 The others are plain child processes: their orders come as JSON on standard input, whose end tells
 them that process 0 is gone, and the data as a nameless file that all map into memory.

@@ -40,8 +40,8 @@ def lazy_rates(
 
         c = n / (n + 1) for n > 1, else 1;    rate · c,  beta_1^c,  beta_2^c
 
-    The paper's rule for n steps of the loss and one further step of the penalty. Here the penalty is
-    part of the loss of its step, n steps in all, so that c is a slightly lower rate and no more.
+    The paper's rule for n steps of the loss and one further step of the penalty. Here the penalty
+    is part of the loss of its step, n steps in all, so that c is a slightly lower rate and no more.
 
     Source: Karras et al. 2020, arXiv:1912.04958, appendix B.
 
@@ -54,7 +54,8 @@ def lazy_rates(
 
 
 def linear_factor(step: int, steps: int, share: float) -> float:
-    """Return the factor on the rates at a step: 1, then falling in a line to 1 / (T - s) at the end.
+    """Return the factor on the rates at a step:
+    1, then falling in a line to 1 / (T - s) at the end.
 
         f(t) = min(1, (T - t + 1) / (T - s)),   s = share · T
 

@@ -1,4 +1,5 @@
-"""A plain WGAN-GP loop for 32 px grey images: the generator of `dcgan32.py`, a critic without norms.
+"""A plain WGAN-GP loop for 32 px grey images: the generator of `dcgan32.py`,
+a critic without norms.
 
 Written as tutorials write it (see `dcgan64.py`): the critic's loss is back-propagated into the
 generator as well, whose gradients are then thrown away.

@@ -1,4 +1,5 @@
-"""VAC: partitions of the latent, which images train the classifier, and what the generator feels."""
+"""VAC: partitions of the latent, which images train the classifier,
+and what the generator feels."""
 
 from __future__ import annotations
 

@@ -205,8 +205,8 @@ def test_together_is_the_sum_of_each_alone() -> None:
     fake, real = images("fake"), images("real")
     terms = {}
     for method, where in (
-        (vac, context(LABEL)), (both, context(LABEL)), (var, context(POINTS)), (both, context(POINTS)),
-        (both, context(LABEL, POINTS)),
+        (vac, context(LABEL)), (both, context(LABEL)), (var, context(POINTS)),
+        (both, context(POINTS)), (both, context(LABEL, POINTS)),
     ):  # fmt: skip
         beside = networks(method, where)
         if len(where.schema) == 2:

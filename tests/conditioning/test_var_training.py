@@ -63,7 +63,8 @@ NARROW = {"name": "small-cnn", "channels": 8, "normalisation": "none", "dropout"
 
 
 def errors(trained: TrainedGan) -> tuple[float, float]:
-    """Return the mean error of the light asked for, and the share of wrong slopes: nothing learnt."""
+    """Return the mean error of the light asked for,
+    and the share of wrong slopes: nothing learnt."""
     data = ramps()
     wanted = {k: torch.as_tensor(v[:200]) for k, v in data.values.items() if k in trained.schema}
     method = CONDITIONING.create(trained.config.conditioning)

@@ -1,4 +1,5 @@
-"""Faces that turn: against a sampled ellipsoid, against mirroring, and the frontal ones unchanged."""
+"""Faces that turn: against a sampled ellipsoid, against mirroring,
+and the frontal ones unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Broken annotation files are refused with file, place, field and remedy; nothing moves or drops."""
+"""Broken annotation files are refused with file, place, field and remedy;
+nothing moves or drops."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def wait(until: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-# workers that linger --------------------------------------------------------------------------------
+# workers that linger ------------------------------------------------------------------------------
 
 SCRIPT = """
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_workers_do_not_linger(number: signal.Signals, tmp_path: Path) -> None:
     wait(lambda: living(process.pid) == set())
 
 
-# checkpoints that were damaged ----------------------------------------------------------------------
+# checkpoints that were damaged --------------------------------------------------------------------
 
 
 def tiny_run(folder: Path, steps: int) -> Any:
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     assert "goes on from the beginning" in capsys.readouterr().err
 
 
-# data that changed ----------------------------------------------------------------------------------
+# data that changed --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_both_verbs_look_before_they_train(
     assert before.items() <= {p: p.stat().st_mtime_ns for p in out.rglob("*.json")}.items()
 
 
-# two at once ----------------------------------------------------------------------------------------
+# two at once --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

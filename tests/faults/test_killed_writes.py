@@ -55,7 +55,7 @@ def visible(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-# single files ---------------------------------------------------------------------------------------
+# single files -------------------------------------------------------------------------------------
 
 
 def test_a_file(place: Any) -> None:
@@ -135,7 +135,7 @@ def test_a_line_of_events_cut_short_costs_itself_only(tmp_path: Path) -> None:
         assert found == [[0, 1], [2, 3]] or (cut == len(whole) - 1 and len(found) == 3)
 
 
-# folders --------------------------------------------------------------------------------------------
+# folders ------------------------------------------------------------------------------------------
 
 
 def test_a_stage(place: Any, tmp_path: Path) -> None:

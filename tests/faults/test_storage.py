@@ -71,7 +71,7 @@ def one_line(captured: str) -> str:
     return line
 
 
-# full -----------------------------------------------------------------------------------------------
+# full ---------------------------------------------------------------------------------------------
 
 
 def test_a_study_on_a_disk_that_fills_up_goes_on_when_there_is_room(
@@ -164,7 +164,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_earlier_ones(
     assert len(list((tmp_path / "run").glob("*"))) == 3  # two checkpoints and the lock
 
 
-# closed ---------------------------------------------------------------------------------------------
+# closed -------------------------------------------------------------------------------------------
 
 VERBS = {
     "prove": ["prove", "toy"],

@@ -64,7 +64,8 @@ NAMES = (
     "true",
     "1e999",
 )
-"""Names that a file system takes and that a page, a table or a terminal may not take as they are."""
+"""Names that a file system takes
+and that a page, a table or a terminal may not take as they are."""
 
 NUMBERS: tuple[Any, ...] = (
     float("nan"),

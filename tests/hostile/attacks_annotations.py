@@ -116,9 +116,10 @@ def yolo_lines(arena: Arena) -> Act:
     _put(arena, "data.yaml", "names: [a, b]\n")
     line = "0 " + " ".join(["0.5"] * 4)
     lines = (
-        "99999999999 0.5 0.5 1 1", "0 " + "0.1 " * 200_000, "0 nan nan nan nan", "0 1e308 0 1e308 0",
-        "0 0.5 0.5 1e999 1", "\x1b[31m 1 1 1 1", "0 0.5 0.5 0.5", f"{line}\n" * 2000, "\0", "0 ١ ١ ١ ١",
-        "0 1_0 1 1 1", "../../x", *(str(n) for n in NUMBERS[:6]),
+        "99999999999 0.5 0.5 1 1", "0 " + "0.1 " * 200_000, "0 nan nan nan nan",
+        "0 1e308 0 1e308 0", "0 0.5 0.5 1e999 1", "\x1b[31m 1 1 1 1", "0 0.5 0.5 0.5",
+        f"{line}\n" * 2000, "\0", "0 ١ ١ ١ ١", "0 1_0 1 1 1", "../../x",
+        *(str(n) for n in NUMBERS[:6]),
     )  # fmt: skip
     return _put(arena, "labels/3.txt", arena.pick(lines))
 
@@ -181,11 +182,13 @@ def schemas(arena: Arena) -> Act:
     _put(arena, "metadata.jsonl", "\n".join(map(json.dumps, lines)))
     vector = {"kind": "vector", "name": "p", "components": ["a", "b"]}
     schemas: tuple[Any, ...] = (
-        [vector], [vector, vector], [{**vector, "kind": "x"}], [{**vector, "name": "../p"}], {}, [[]],
-        [{**vector, "name": "file_name"}], [{**vector, "components": ["a"] * 2}], [{"kind": "map",
-        "name": "m", "channels": 10**9}], [{"kind": "mask", "name": "m", "classes": ["a", "b"]}],
+        [vector], [vector, vector], [{**vector, "kind": "x"}], [{**vector, "name": "../p"}], {},
+        [[]], [{**vector, "name": "file_name"}], [{**vector, "components": ["a"] * 2}],
+        [{"kind": "map", "name": "m", "channels": 10**9}],
+        [{"kind": "mask", "name": "m", "classes": ["a", "b"]}],
         [{"kind": "landmarks", "name": "p", "points": ["a", "b"], "size": [10**9, 10**9]}],
-        [{**vector, "low": [float("nan"), 0], "high": [1, 1]}], [{**vector, "name": arena.pick(NAMES)}],
+        [{**vector, "low": [float("nan"), 0], "high": [1, 1]}],
+        [{**vector, "name": arena.pick(NAMES)}],
         [{"kind": "category", "name": "p", "classes": list(NAMES)}], [arena.rng.choice(NUMBERS)],
     )  # fmt: skip
     return _put(arena, "schema.json", json.dumps(arena.pick(schemas)))

@@ -1,4 +1,5 @@
-"""The attacks import one another, and the example of a report that stands beside the report's tests."""
+"""The attacks import one another,
+and the example of a report that stands beside the report's tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Aspect maps against aspects that are known functions of the latent, and the three ways to pairs."""
+"""Aspect maps against aspects that are known functions of the latent,
+and the three ways to pairs."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ def test_losses_are_those_of_probabilities() -> None:
 
 
 def test_the_printed_sign_teaches_e_to_be_found_out() -> None:
-    """Its gradient lowers the probability that D calls (E(x), x) real; the consistent one raises it."""
+    """Its gradient lowers the probability that D calls (E(x), x) real;
+    the consistent one raises it."""
     slopes = {}
     for signs in ("literal", "consistent"):
         logit = torch.zeros(1, requires_grad=True)

@@ -1,4 +1,5 @@
-"""Inversion against closed forms: linear generators, whose best latent is a least-squares solution."""
+"""Inversion against closed forms: linear generators,
+whose best latent is a least-squares solution."""
 
 from __future__ import annotations
 

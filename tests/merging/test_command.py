@@ -18,7 +18,8 @@ from augmint.tasks.user_model import load_user_network
 
 HEAD = "from torch import nn\n"
 A = HEAD + (
-    "def make_net():\n    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),"
+    "def make_net():\n"
+    "    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),"
     " nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 14 * 14, 10))\n"
 )
 B = A.replace("Conv2d(1, 16, 3, padding=1)", "Conv2d(1, 16, 5, padding=2)")
@@ -97,25 +98,37 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "no shape that fits": (
         (A, B.replace("14 * 14", "3")), (), ("fit no square image", "layer '6'", "--shape CxHxW"),
     ),
-    "an impossible budget": ((A, B), ("--budget", "50"), ("at least", "a budget of 50", "--budget")),
+    "an impossible budget": (
+        (A, B), ("--budget", "50"), ("at least", "a budget of 50", "--budget"),
+    ),
     "no budget": ((A, B), ("--budget", "much"), ("a budget is", "got much", "--budget 1.0x")),
     "no shape": ((A, B), ("--shape", "big"), ("a shape is CxHxW", "got big", "--shape 3x32x32")),
-    "no such function": ((A, HEAD + "def make():\n    return 1\n"), (), ("b.py", "make_net", "did you mean 'make'")),
-    "no network": ((A, HEAD + "def make_net():\n    return 1\n"), (), ("b.py", "torch.nn.Module", "int")),
-    "an error in the file": ((A, HEAD + "def make_net():\n    return 1 / 0\n"), (), ("b.py, line 3", "ZeroDivisionError")),
+    "no such function": (
+        (A, HEAD + "def make():\n    return 1\n"), (), ("b.py", "make_net", "did you mean 'make'"),
+    ),
+    "no network": (
+        (A, HEAD + "def make_net():\n    return 1\n"), (), ("b.py", "torch.nn.Module", "int"),
+    ),
+    "an error in the file": (
+        (A, HEAD + "def make_net():\n    return 1 / 0\n"), (),
+        ("b.py, line 3", "ZeroDivisionError"),
+    ),
     "an argument that is not known": (
         (A, B.replace("make_net()", "make_net(outputs)")), (), ("got outputs", "--outputs 10")
     ),
     "a shape that is not known": (
         (A, B.replace("make_net()", "make_net(channels)")), (), ("got channels", "--shape 3x32x32")
     ),
-    "a rule that is none": ((A, B), ("--set", "poling=node"), ("rules has no field", "poling", "pooling")),
+    "a rule that is none": (
+        (A, B), ("--set", "poling=node"), ("rules has no field", "poling", "pooling"),
+    ),
     "the published rule": (
         (A, A.replace("nn.Flatten()", "nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Flatten()")),
         ("--set", "guard=false"), ("has no cycle", "→", "guard=True"),
     ),
     "branches on values": (
-        (A, HEAD + "class N(nn.Module):\n    def forward(self, x):\n        return x if x.sum() > 0 else -x\n"
+        (A, HEAD + "class N(nn.Module):\n    def forward(self, x):\n"
+         "        return x if x.sum() > 0 else -x\n"
          "def make_net():\n    return nn.Sequential(nn.Conv2d(1, 1, 1), N())\n"),
         (), ("forward of b must be traceable", "without conditions"),
     ),
@@ -150,8 +163,8 @@ def test_a_folder_with_other_files_is_left_alone(
 def test_python_interface_takes_modules() -> None:
     def network(kernel: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(1, 8, kernel, padding="same"), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(8, 3),
+            nn.Conv2d(1, 8, kernel, padding="same"), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(8, 3),
         )  # fmt: skip
 
     parents = [network(3), network(5), network(3)]

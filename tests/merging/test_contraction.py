@@ -73,7 +73,8 @@ def test_distance_from_the_input_where_a_parent_has_a_skip(distance: str, expect
 
 
 def test_two_passes_by_definition_and_a_fixed_point_by_option() -> None:
-    """A join of the second pass shortens ways, which makes another join of a first pass possible."""
+    """A join of the second pass shortens ways,
+    which makes another join of a first pass possible."""
     parents = nets("5C 7C 3C:1", "3C 3C 7C 3C:1", "7C 5C 3C 3C:1")
     once = contract(parents, Rules(output="layer"))
     assert [step.name for step in once.steps] == ["parallel", "forward", "backward"]

@@ -1,4 +1,5 @@
-"""The published merges: node counts, edges, letters and parameters as the papers and programs say."""
+"""The published merges:
+node counts, edges, letters and parameters as the papers and programs say."""
 
 from __future__ import annotations
 

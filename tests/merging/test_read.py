@@ -1,4 +1,5 @@
-"""Networks of many styles are read and rebuilt to identical outputs; what cannot be read is named."""
+"""Networks of many styles are read and rebuilt to identical outputs;
+what cannot be read is named."""
 
 from __future__ import annotations
 
@@ -185,15 +186,16 @@ def sequential(*layers: nn.Module) -> nn.Module:
 def vgg() -> nn.Module:
     return sequential(
         *unit(3, 8), *unit(8, 8), nn.MaxPool2d(2), *unit(8, 16), *unit(16, 16), nn.MaxPool2d(2),
-        nn.Dropout(0.5), nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 5),
+        nn.Dropout(0.5), nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(32, 5),
     )  # fmt: skip
 
 
 def alex() -> nn.Module:
     return sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.LocalResponseNorm(5), nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.PReLU(8), nn.AdaptiveAvgPool2d((2, 3)),
-        nn.Flatten(), nn.Linear(48, 5), nn.Softmax(1),
+        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.LocalResponseNorm(5),
+        nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.PReLU(8),
+        nn.AdaptiveAvgPool2d((2, 3)), nn.Flatten(), nn.Linear(48, 5), nn.Softmax(1),
     )  # fmt: skip
 
 
@@ -201,8 +203,8 @@ def normalised() -> nn.Module:
     return sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(4, 8), nn.SiLU(), nn.ReflectionPad2d(1),
         nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.Mish(), nn.AvgPool2d(2),
-        nn.LayerNorm((8, 8, 8)), nn.Hardswish(), nn.Dropout2d(0.2), nn.Conv2d(8, 5, 1), nn.Softplus(),
-        nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+        nn.LayerNorm((8, 8, 8)), nn.Hardswish(), nn.Dropout2d(0.2), nn.Conv2d(8, 5, 1),
+        nn.Softplus(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
     )  # fmt: skip
 
 
@@ -223,8 +225,9 @@ def auto_encoder() -> nn.Module:
 
 def resize_generator() -> nn.Module:
     return sequential(
-        nn.Linear(16, 128), nn.Unflatten(1, (8, 4, 4)), UpsampleConv(8, 8), InstanceNorm(8), nn.ReLU(),
-        UpsampleConv(8, 4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1), nn.Tanh(),
+        nn.Linear(16, 128), nn.Unflatten(1, (8, 4, 4)), UpsampleConv(8, 8), InstanceNorm(8),
+        nn.ReLU(), UpsampleConv(8, 4, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 3, 3, padding=1), nn.Tanh(),
     )  # fmt: skip
 
 
@@ -250,10 +253,14 @@ STYLES: dict[str, Style] = {
     "normalised": Style(normalised),
     "resnet": Style(resnet),
     "pre-activation": Style(
-        lambda: sequential(nn.Conv2d(3, 8, 3, padding=1), PreActivation(8), PreActivation(8), nn.Conv2d(8, 2, 1))
+        lambda: sequential(
+            nn.Conv2d(3, 8, 3, padding=1), PreActivation(8), PreActivation(8), nn.Conv2d(8, 2, 1)
+        )
     ),
     "inception": Style(
-        lambda: sequential(Inception(3), nn.MaxPool2d(2), Inception(20), nn.Flatten(), nn.Linear(1280, 5))
+        lambda: sequential(
+            Inception(3), nn.MaxPool2d(2), Inception(20), nn.Flatten(), nn.Linear(1280, 5)
+        )
     ),
     "dense-net": Style(Dense),
     "u-shape-transposed": Style(lambda: UShape("transposed")),
@@ -402,14 +409,19 @@ UNREADABLE = {
     "a branch on a value": (Branching, r"traceable by torch\.fx"),
     "two outputs": (Pair, "not one tensor"),
     "a loose parameter": (Parameter, "shift.*outside a layer"),
-    "a recurrent layer": (lambda: sequential(nn.Flatten(2), nn.LSTM(256, 4)), r"layer 0 \(Flatten\)"),
+    "a recurrent layer": (
+        lambda: sequential(nn.Flatten(2), nn.LSTM(256, 4)), r"layer 0 \(Flatten\)"
+    ),
     "a 3-d convolution": (lambda: sequential(nn.Conv3d(3, 3, 1)), r"layer 0 \(Conv3d\)"),
-    "a pixel shuffle": (lambda: sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)), r"1 \(PixelShuffle\)"),
+    "a pixel shuffle": (
+        lambda: sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)), r"1 \(PixelShuffle\)"
+    ),
     "a bicubic resize": (
         lambda: sequential(nn.Upsample(scale_factor=2, mode="bicubic")), r"0 \(Upsample\).*bicubic"
     ),
     "shapes that do not fit": (
-        lambda: sequential(nn.Conv2d(3, 4, 20), nn.Flatten(), nn.Linear(4, 2)), r"layer '0' \(conv\)"
+        lambda: sequential(nn.Conv2d(3, 4, 20), nn.Flatten(), nn.Linear(4, 2)),
+        r"layer '0' \(conv\)",
     ),
 }  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Truncated draws have the truncated law; what says the aspects stays; styles are pulled to means."""
+"""Truncated draws have the truncated law; what says the aspects stays;
+styles are pulled to means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A written mint reads back pixel by pixel, appears whole or not at all, and is never overwritten."""
+"""A written mint reads back pixel by pixel, appears whole or not at all,
+and is never overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""U-Net, SegNet, SegNet-basic and regressors: sizes as published, maps and points where they belong."""
+"""U-Net, SegNet, SegNet-basic and regressors: sizes as published,
+maps and points where they belong."""
 
 from __future__ import annotations
 

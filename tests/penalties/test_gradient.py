@@ -150,7 +150,8 @@ def test_parameter_gradients_match_finite_differences(name: str, normalisation: 
 
 @pytest.mark.parametrize(("name", "side"), [("r1", "real"), ("r2", "fake")])
 def test_of_coupled_samples_the_gradient_of_the_sum_is_taken(name: str, side: str) -> None:
-    """D(x)_j = Σ_k x_j · x_k: ∂ Σ_j D_j / ∂x_i = 2 Σ_k x_k for every i, so that E ‖·‖² = ‖2 Σ x‖²."""
+    """D(x)_j = Σ_k x_j · x_k: ∂ Σ_j D_j / ∂x_i = 2 Σ_k x_k for every i,
+    so that E ‖·‖² = ‖2 Σ x‖²."""
 
     def coupled(given: Tensor) -> CriticOutput:
         flat = given.flatten(1)

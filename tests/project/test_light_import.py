@@ -33,6 +33,7 @@ def test_names_of_variants_are_known_without_torch() -> None:
 def test_help_is_light(arguments: list[str]) -> None:
     code = (
         "from augmint.cli import main\n"
-        f"try:\n    main({arguments!r})\nexcept SystemExit as done:\n    assert not done.code, done.code"
+        f"try:\n    main({arguments!r})\n"
+        "except SystemExit as done:\n    assert not done.code, done.code"
     )
     assert loaded_after(code) == set()

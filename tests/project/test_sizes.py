@@ -6,7 +6,11 @@
 | function | at most 80 lines of body (docstring not counted); 90 % have at most 35 |
 | parameters | at most 8 (`self` and `cls` not counted) |
 | annotations | every parameter and every result; `self`, `cls` and lambdas excepted |
-| docstrings | every module, public class, public function and public method; excepted are methods that override a method or an attribute of one of the package's own classes, `forward`, special methods, properties' setters, overloads, and what lies inside a private class or a function |
+| docstrings | every module, public class, public function and public method |
+
+Excepted from docstrings are methods that override a method or an attribute of one of the package's
+own classes, `forward`, special methods, properties' setters, overloads, and what lies inside a
+private class or a function.
 """
 
 from __future__ import annotations

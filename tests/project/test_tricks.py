@@ -1,4 +1,5 @@
-"""Every setting that the page of training tricks names exists, is accepted, and changes something."""
+"""Every setting that the page of training tricks names exists, is accepted,
+and changes something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A report with every field, and pictures for it; shared by the tests of page, browser and attacks."""
+"""A report with every field, and pictures for it;
+shared by the tests of page, browser and attacks."""
 
 from __future__ import annotations
 
@@ -71,9 +72,9 @@ def fake_report(hostile: str = "") -> dict[str, Any]:
         "created": "2025-03-04T10:11:12+00:00",
         "augmint": "0.1.0",
         "verdict": "helps",
-        "sentence": "Minted images help small-cnn, trained from scratch at 8 × 8 on digits with 10 real "
-        "images a class: +1.55 points of accuracy over classic augmentation, 95 % interval +0.86 "
-        "to +2.23, on 5 paired seeds and the same 597 test images." + hostile,
+        "sentence": "Minted images help small-cnn, trained from scratch at 8 × 8 on digits with 10 "
+        "real images a class: +1.55 points of accuracy over classic augmentation, 95 % interval "
+        "+0.86 to +2.23, on 5 paired seeds and the same 597 test images." + hostile,
         "by_more_than_delta": False,
         "metric": "accuracy",
         "unit": "points",

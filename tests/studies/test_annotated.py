@@ -1,4 +1,5 @@
-"""Studies of points, masks and numbers: from annotated images to a verdict, and nothing misplaced."""
+"""Studies of points, masks and numbers: from annotated images to a verdict,
+and nothing misplaced."""
 
 from __future__ import annotations
 

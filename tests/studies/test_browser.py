@@ -1,4 +1,5 @@
-"""The report in a real browser: silent, self-contained, fit for a phone, readable without colour."""
+"""The report in a real browser: silent, self-contained, fit for a phone,
+readable without colour."""
 
 from __future__ import annotations
 
@@ -169,7 +170,7 @@ def test_nothing_is_told_by_colour_alone(page: headless.Page, report: Path) -> N
           lines: [...document.querySelectorAll('#generator .wide svg path, #generator svg.wide path')].map(
             p => getComputedStyle(p)).filter(s => s.fill === 'none' && parseFloat(s.strokeWidth) > 1.2)
             .map(s => s.strokeDasharray),
-        })"""
+        })"""  # noqa: E501
     )
     assert "Helps" in told["verdict"]
     assert "▲" in told["verdict"]

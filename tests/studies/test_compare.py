@@ -1,4 +1,5 @@
-"""Comparisons of tiny generators: fair, resumed, and with numbers that can be taken again by hand."""
+"""Comparisons of tiny generators: fair, resumed,
+and with numbers that can be taken again by hand."""
 
 from __future__ import annotations
 

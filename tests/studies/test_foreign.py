@@ -1,4 +1,5 @@
-"""The digest of the user's files changes with what his model is made from, and with nothing else."""
+"""The digest of the user's files changes with what his model is made from,
+and with nothing else."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes in two parts; planted: a copy across, a near copy, a repeat, a conflict, a flat one."""
+    """Two classes in two parts; planted: a copy across, a near copy, a repeat,
+    a conflict, a flat one."""
     noise = np.random.default_rng(5).integers(0, 256, (120, 24, 24)).astype(np.uint8)
     data = tmp_path / "data"
 

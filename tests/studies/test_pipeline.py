@@ -170,7 +170,7 @@ def test_the_configuration_round_trips(tiny_study: TinyStudy, tmp_path: Path) ->
     assert tiny_study.report["config_yaml"] == text
 
 
-# rows and the firewall -----------------------------------------------------------------------------
+# rows and the firewall ----------------------------------------------------------------------------
 
 
 def test_rows_are_disjoint_and_the_test_rows_fixed(tiny_study: TinyStudy) -> None:
@@ -289,7 +289,7 @@ def test_what_is_not_real_says_so(tiny_study: TinyStudy) -> None:
     assert (labels[0] != labels[1]).mean() > 0.5
 
 
-# what is left behind -------------------------------------------------------------------------------
+# what is left behind ------------------------------------------------------------------------------
 
 
 def test_minted_images_are_data_that_cannot_be_scored(
@@ -341,7 +341,7 @@ def test_the_bundle_mints_the_same_images_without_the_data(
     assert [f"3/{i}.png" for i in more.ids[: len(known)]] == known, "more keeps what was minted"
 
 
-# the same folder again -----------------------------------------------------------------------------
+# the same folder again ----------------------------------------------------------------------------
 
 
 def test_again_reruns_nothing_and_reports_the_same(tiny_study: TinyStudy, tmp_path: Path) -> None:

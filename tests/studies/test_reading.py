@@ -1,4 +1,5 @@
-"""Comparisons of generators that carry annotations, asked for or drawn, with and without classes."""
+"""Comparisons of generators that carry annotations, asked for or drawn,
+with and without classes."""
 
 from __future__ import annotations
 

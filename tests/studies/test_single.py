@@ -1,4 +1,5 @@
-"""Single jobs one after the other, by the command line: train, mint, evaluate, check, and the rest."""
+"""Single jobs one after the other, by the command line:
+train, mint, evaluate, check, and the rest."""
 
 from __future__ import annotations
 

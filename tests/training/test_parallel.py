@@ -80,7 +80,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_two_processes_compute_what_one_computes(
     changes: dict[str, Any], tiny: Make, data: TrainingImages, schema: Schema
 ) -> None:
-    """Losses of 50 steps within 1e-4: rounding, in another order of addition, is all that differs."""
+    """Losses of 50 steps within 1e-4: rounding, in another order of addition,
+    is all that differs."""
     config = tiny(**{**APART, "steps": 50, **changes})
     single = GanTraining(config, data, schema, 5)
     single.recorder.interval = 1

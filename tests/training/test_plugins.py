@@ -204,7 +204,7 @@ for axis in plugged:
         if name == plugged["objective"]:
             Bundle.from_training(result).save(Path("bundle"))
 print(json.dumps({"trained": trained, "refused": refused}))
-"""
+"""  # noqa: E501
 
 
 def digest(text: str) -> str:

@@ -1,7 +1,7 @@
 """`metadata.jsonl` beside images: one JSON object a line says what each image is.
 
-The one layout that holds everything. Beside it, `schema.json` lists the aspects (`Schema.to_plain`);
-then every line has a value for each of them, under its name:
+The one layout that holds everything. Beside it, `schema.json` lists the aspects
+(`Schema.to_plain`); then every line has a value for each of them, under its name:
 
     category     the name of the class
     vector       a list of numbers, or a mapping from component to number
@@ -10,8 +10,8 @@ then every line has a value for each of them, under its name:
     mask         a file: a grey or palette image whose numbers are the classes' indices
     map          a file: an image of 8 or 16 bits, or a float32 `.npy` of shape (channels, H, W)
 
-Without `schema.json`, `label` is read, and `landmarks` (a mapping names its points, a list does not)
-and `mask` (classes by the numbers found) if they are there.
+Without `schema.json`, `label` is read, and `landmarks` (a mapping names its points, a list does
+not) and `mask` (classes by the numbers found) if they are there.
 """
 
 from __future__ import annotations

@@ -132,10 +132,10 @@ def notes(group: str, report: Report) -> Sequence[str]:
         "annotations": (
             "Networks of each annotation's own task learnt from real images that no generator was "
             "shown, and read generated images. The error is between what they read and what the "
-            "image claims: what it was asked for, or was drawn with it. It is 0 where both agree; on "
-            "real test images, whose annotations are true, it is what the network itself errs, so "
-            "that a ratio of 1 is about the best that can be expected. A generator that makes easy "
-            "images alone can go below it: read diversity and learning beside it.",
+            "image claims: what it was asked for, or was drawn with it. It is 0 where both agree; "
+            "on real test images, whose annotations are true, it is what the network itself errs, "
+            "so that a ratio of 1 is about the best that can be expected. A generator that makes "
+            "easy images alone can go below it: read diversity and learning beside it.",
         ),
         "distribution": (
             f"On {features}, against the real test images. The floor is what one half of "
@@ -155,14 +155,15 @@ def notes(group: str, report: Report) -> Sequence[str]:
         ),
         "use": (
             "A small network learns from generated images alone and is scored on real test "
-            f"images; beside it the same network, which learnt from the {learners} real images that "
-            f"the generators learnt from.{scores}",
+            f"images; beside it the same network, which learnt from the {learners} real images "
+            f"that the generators learnt from.{scores}",
         ),
         "critic": (
             "A linear classifier learns from real training images and is scored on real test "
-            "images, from raw pixels and from the critic's last features. A generator's own classifier (VAC's network "
-            "or ACGAN's head) is scored as it is; trained alone, it is the same network from the "
-            "same start, shown as many real images, without the generator.",
+            "images, from raw pixels and from the critic's last features. A generator's own "
+            "classifier (VAC's network or ACGAN's head) is scored as it is; trained alone, it is "
+            "the same network from the same start, shown as many real images, without the "
+            "generator.",
         ),
         "cost": ("Of training alone. Processor time counts every thread; time is by the clock.",),
     }
