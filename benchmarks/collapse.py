@@ -27,8 +27,8 @@ from augmint.core.streams import derive, stream
 from augmint.core.types import to_uint8
 from augmint.data.decoding import resize
 from augmint.metrics.frechet import frechet
-from augmint.tasks.base import Source
 from augmint.tasks.classification import ClassificationTask, TaskConfig
+from augmint.tasks.rows import Source
 from augmint.training.gan import GanConfig, GanTraining, TrainingImages
 from augmint.training.guard import Guard, GuardRules
 

@@ -38,8 +38,9 @@ from augmint.studies.stages import read_result
 from augmint.studies.statistics import paired_t
 from augmint.studies.verdict import SMALLEST_DELTA, Comparison, secondary
 from augmint.tasks import sampling
-from augmint.tasks.base import RealRows, Source, TaskConfig
 from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows, Source
 from augmint.tasks.trained import TrainedTask
 
 TASK = ClassificationTask()

@@ -24,7 +24,9 @@ from augmint.core.machine import set_allocator, single_thread
 from augmint.core.streams import permutation
 from augmint.recipes.annotated import annotated
 from augmint.recipes.base import Surroundings
-from augmint.tasks.base import RealRows, Source, TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows, Source
 
 if TYPE_CHECKING:
     from augmint.recipes.annotated import Annotated

@@ -249,7 +249,7 @@ def our_fer(work: Workload, precision: str = "fp32") -> Train:
     from augmint.aspects.base import Schema
     from augmint.aspects.category import Category
     from augmint.core.registry import AUGMENTERS
-    from augmint.tasks.base import TaskConfig
+    from augmint.tasks.config import TaskConfig
     from augmint.tasks.phase import TaskPhase
     from augmint.tasks.sampling import SamplingPlan
     from augmint.tasks.trained import build_network

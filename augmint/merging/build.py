@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from augmint.core.errors import UsageError
 from augmint.core.runs import read_json
-from augmint.merging.lowering import Lowered
 from augmint.merging.modules import make
 from augmint.merging.network import Layer, Network
-from augmint.merging.plan import Plan
 from augmint.merging.shapes import infer
 
 Slots = list[Any]
@@ -180,35 +178,3 @@ def load(description: Mapping[str, Any] | str | Path) -> Built:
     """
     known = isinstance(description, Mapping)
     return Built(Network.from_json(description if known else read_json(Path(str(description)))))
-
-
-def inherit(
-    merged: Built, plan: Plan, lowered: Lowered, parents: Mapping[str, Mapping[str, Tensor]]
-) -> tuple[int, int]:
-    """Copy weights from the parents where the shapes allow it.
-
-    The weights of a layer fall into blocks, one a branch that it takes. A block is copied from the
-    first parent that has this branch with the same number of channels at both ends; a bias, a scale
-    or a shift from the first parent of the same width. What is left stays as it was drawn.
-
-    Args:
-        merged: the built merged network; changed.
-        plan, lowered: from which it was made.
-        parents: state dicts of the parents' own built networks, by name.
-
-    Returns:
-        Numbers copied, and numbers in all.
-
-    Example:
-        >>> from augmint.merging.merge import merge_networks
-        >>> from augmint.merging.notation import chain
-        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:2", norm="none") for name in "ab"]
-        >>> merge = merge_networks(twins)
-        >>> states = {twin.name: build(twin).state_dict() for twin in twins}
-        >>> inherit(build(merge.network), merge.plan, merge.lowered, states)
-        (114, 114)
-    """
-    from augmint.merging.inheritance import copy_weights
-
-    copied = copy_weights(merged, plan, lowered, parents)
-    return copied, sum(p.numel() for p in merged.parameters())

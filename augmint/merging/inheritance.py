@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from augmint.merging.build import Built, child
 from augmint.merging.graph import INPUT, Node
 from augmint.merging.network import Network
 from augmint.merging.shapes import infer
 
 if TYPE_CHECKING:
-    from augmint.merging.build import Built
     from augmint.merging.lowering import Lowered
     from augmint.merging.plan import Plan
 
@@ -77,8 +77,31 @@ class _Parent:
         return None
 
 
-def copy_weights(merged: Built, plan: Plan, lowered: Lowered, parents: States) -> int:
-    """Copy what fits and return how many numbers were copied (see `build.inherit`)."""
+def inherit(merged: Built, plan: Plan, lowered: Lowered, parents: States) -> tuple[int, int]:
+    """Copy weights from the parents where the shapes allow it.
+
+    The weights of a layer fall into blocks, one a branch that it takes. A block is copied from the
+    first parent that has this branch with the same number of channels at both ends; a bias, a scale
+    or a shift from the first parent of the same width. What is left stays as it was drawn.
+
+    Args:
+        merged: the built merged network; changed.
+        plan, lowered: from which it was made.
+        parents: state dicts of the parents' own built networks, by name.
+
+    Returns:
+        Numbers copied, and numbers in all.
+
+    Example:
+        >>> from augmint.merging.build import build
+        >>> from augmint.merging.merge import merge_networks
+        >>> from augmint.merging.notation import chain
+        >>> twins = [chain(name, (1, 8, 8), "3C:4 3C:2", norm="none") for name in "ab"]
+        >>> merge = merge_networks(twins)
+        >>> states = {twin.name: build(twin).state_dict() for twin in twins}
+        >>> inherit(build(merge.network), merge.plan, merge.lowered, states)
+        (114, 114)
+    """
     places = {m.origin: n for n in plan.order for m in plan.graph.nodes[n]["members"]}
     networks = {n.name: _Parent(n, places) for n in plan.contraction.parents}
     state = dict(merged.named_children())
@@ -90,24 +113,20 @@ def copy_weights(merged: Built, plan: Plan, lowered: Lowered, parents: States) -
             members: tuple[Node, ...] = plan.graph.nodes[node]["members"]
             if plan.layers[node].node.kind not in ("conv", "dense"):
                 continue
-            module = state[_child(name)]
+            module = state[child(name)]
             branches = [(u, shapes[value][0]) for u, value in lowered.branches[name]]
             total += _layer(module, branches, members, networks, places, parents)
         for name, origins in lowered.origins.items():
-            if _child(name) not in state:
+            if child(name) not in state:
                 continue
             for parent, layer in origins:
                 here = lowered.passes.get(name)
                 part = None if here is None else networks[parent].part(layer, here)
-                found = _trailing(state[_child(name)], parents[parent], layer, part)
+                found = _trailing(state[child(name)], parents[parent], layer, part)
                 if found:
                     total += found
                     break
-    return total
-
-
-def _child(name: str) -> str:
-    return name.replace(".", "_")
+    return total, sum(p.numel() for p in merged.parameters())
 
 
 def _layer(
@@ -126,7 +145,7 @@ def _layer(
     done: set[int] = set()
     copied, biased = 0, False
     for parent, layer in (m.origin for m in members):
-        theirs = parents[parent].get(f"{_child(layer)}.weight")
+        theirs = parents[parent].get(f"{child(layer)}.weight")
         if theirs is None:
             continue
         if grouped:
@@ -136,7 +155,7 @@ def _layer(
         else:
             source = theirs.transpose(0, 1) if transposed else theirs
             copied += _blocks(mine, source, branches, networks[parent], layer, places, done)
-        own = parents[parent].get(f"{_child(layer)}.bias")
+        own = parents[parent].get(f"{child(layer)}.bias")
         if bias is not None and not biased and own is not None and own.shape == bias.shape:
             bias.copy_(own)
             copied, biased = copied + bias.numel(), True
@@ -182,7 +201,7 @@ def _trailing(
         return 0
     found: dict[str, Tensor] = {}
     for key, mine in own.items():
-        theirs = state.get(f"{_child(layer)}.{key}")
+        theirs = state.get(f"{child(layer)}.{key}")
         if theirs is not None and theirs.shape != mine.shape and part is not None and theirs.ndim:
             theirs = theirs[part]
         if theirs is None or theirs.shape != mine.shape:

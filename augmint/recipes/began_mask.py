@@ -13,7 +13,7 @@ from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
 from augmint.recipes.began_landmarks import DEBUG, PAPER, SHARED, began, inversion, small_encoder
 from augmint.recipes.latent_pairs import PairsConfig, PairsRecipe
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 
 
 @RECIPES.register("began-mask")

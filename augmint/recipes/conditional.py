@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.studies.compare import CompareOptions, Measures, compare
 from augmint.studies.compared import lines
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from augmint.latent.encoder import EncoderConfig
 from augmint.latent.inversion import InversionConfig
 from augmint.recipes.annotated import annotated, patient
 from augmint.recipes.base import Outcome, Recipe, Surroundings
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def told_by(
 
 def network(config: TaskConfig, aspect: Aspect, part: Part, seed: int, device: str) -> TrainedTask:
     """Return a network that tells the aspect, trained on real images alone."""
-    from augmint.tasks.base import Source, task_of
+    from augmint.tasks.base import task_of
+    from augmint.tasks.rows import Source
 
     task = task_of(config)
     source = Source(part.images, {aspect.name: part.values}, np.arange(len(part.images)))

@@ -16,7 +16,7 @@ from augmint.latent.bidirectional import BidirectionalConfig
 from augmint.recipes.annotated import Annotated, annotated, patient
 from augmint.recipes.base import Outcome, Recipe, Surroundings
 from augmint.recipes.latent_pairs import Part, network
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ class Scaled(Candidate):
         return min((low, high), key=lambda c: abs(c.parameters - budget))
 
     def build(self, seed: int) -> nn.Module:
-        from augmint.tasks.base import TaskConfig
+        from augmint.tasks.config import TaskConfig
         from augmint.tasks.trained import build_network
 
         config = TaskConfig(network=self.spec)

@@ -33,7 +33,8 @@ from augmint.recipes.spdnn_training import (
 from augmint.studies.rows import SplitConfig
 from augmint.studies.runner import run_stages
 from augmint.studies.stages import Stage
-from augmint.tasks.base import TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Aspect

@@ -23,7 +23,7 @@ from augmint.recipes.spdnn_tables import convergence_table, measure_table, score
 if TYPE_CHECKING:
     from augmint.recipes.spdnn_candidates import Candidate
     from augmint.studies.stages import StageResult
-    from augmint.tasks.base import Measure
+    from augmint.tasks.scores import Measure
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from augmint.core.runs import load_tensors, save_tensors
 from augmint.core.streams import scope
 from augmint.recipes.spdnn_candidates import Candidate
 from augmint.studies.rows import Rows, SplitConfig, draw, seed_of
-from augmint.tasks.base import RealRows, TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ from augmint.core.registry import RECIPES
 from augmint.recipes.requested import RequestedConfig, RequestedRecipe
 from augmint.recipes.vac_family import DEBUG
 from augmint.recipes.var_faces import SHARED, began, debug_config, measurer
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 
 
 @RECIPES.register("vac-var-faces")

@@ -10,7 +10,7 @@ from augmint.core.registry import RECIPES
 from augmint.latent.bidirectional import BidirectionalConfig
 from augmint.recipes.requested import RequestedConfig, RequestedRecipe
 from augmint.recipes.vac_family import DEBUG
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 
 PAPER = "Bazrafkan and Corcoran 2018, arXiv:1805.10864"

@@ -20,7 +20,7 @@ from augmint.studies.tuning import LAST, CheckpointRule
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from augmint.tasks.base import RealRows
+    from augmint.tasks.rows import RealRows
     from augmint.tasks.trained import TrainedTask
 
 COMPARED = 1000

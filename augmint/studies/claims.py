@@ -19,7 +19,8 @@ from augmint.metrics.aspects import annotation_truth
 from augmint.studies.materials import real_source
 from augmint.studies.measured import Measures
 from augmint.studies.reading import Reading, ReadingConfig, labelled, network_of, readable
-from augmint.tasks.base import RealRows, TaskConfig
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Aspect

@@ -58,8 +58,8 @@ from augmint.studies.rows import Rows, judge_rows, opened
 from augmint.studies.showing import drawn, rows_of_classes, shown_of
 from augmint.studies.stages import read_result
 from augmint.studies.steps import Inputs, Value, training_images
-from augmint.tasks.base import RealRows, Source
 from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.rows import RealRows, Source
 from augmint.tasks.trained import TrainedTask
 from augmint.training.config import GanConfig
 from augmint.training.joint import asked

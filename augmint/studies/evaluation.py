@@ -40,8 +40,9 @@ from augmint.studies.rows import HELD_OUT
 from augmint.studies.steps import copying_row
 from augmint.studies.study import parse_size
 from augmint.studies.telling import lines_of, recognised
-from augmint.tasks.base import RealRows, TaskConfig
 from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteArray, IntArray

@@ -23,7 +23,8 @@ from augmint.studies.rows import (
 )
 from augmint.studies.stages import Stage, StageResult
 from augmint.studies.tuning import LAST, Combination
-from augmint.tasks.base import TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from augmint.data.table import Table

@@ -15,7 +15,7 @@ from augmint.core.registry import METRICS
 from augmint.core.streams import permutation
 from augmint.metrics.base import Measurement, extract, measure_features
 from augmint.metrics.labels import label_truth
-from augmint.tasks.base import RealRows
+from augmint.tasks.rows import RealRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,7 +17,7 @@ from augmint.metrics.planted import planted_copies
 from augmint.minting.curation import Minted
 from augmint.studies.arms import Arm
 from augmint.studies.rows import Rows
-from augmint.tasks.base import Source
+from augmint.tasks.rows import Source
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray

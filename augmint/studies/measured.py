@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from augmint.aspects.category import LABEL
 from augmint.core.errors import UsageError
 from augmint.core.registry import Spec
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from augmint.aspects.base import Schema

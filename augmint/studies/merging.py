@@ -168,7 +168,8 @@ def merge_models(
         )
     """
     from augmint.core import streams
-    from augmint.merging.build import build, inherit
+    from augmint.merging.build import build
+    from augmint.merging.inheritance import inherit
 
     if out is not None:
         _free(out)

@@ -26,7 +26,9 @@ from augmint.studies.measured import Measures
 from augmint.studies.rows import judge_rows, opened
 from augmint.studies.showing import drawn, rows_of_classes
 from augmint.studies.steps import Inputs, Value
-from augmint.tasks.base import RealRows, Source, Task, TaskConfig, task_for, task_of
+from augmint.tasks.base import Task, task_for, task_of
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows, Source
 from augmint.tasks.trained import TrainedTask, build_network
 from augmint.training.joint import asked
 

@@ -19,7 +19,8 @@ from augmint.data.splits import long_tailed, per_class, stratified
 from augmint.data.table import Table
 from augmint.studies.arms import ScoredOn
 from augmint.studies.gap import Gap
-from augmint.tasks.base import TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from augmint.core.types import IntArray

@@ -37,8 +37,8 @@ from augmint.studies.steps import (
 from augmint.studies.study import as_overrides, differences, merge, parse_size
 from augmint.studies.telling import tell_recognised
 from augmint.studies.unchanged import forget_first_try, same_data
-from augmint.tasks.base import TaskConfig
 from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining
 from augmint.training.trackers import Tracking, require_trackers

@@ -57,7 +57,9 @@ from augmint.studies.rows import (
 )
 from augmint.studies.stages import read_result
 from augmint.studies.tuning import CheckpointRule, Combination
-from augmint.tasks.base import RealRows, Source, TaskConfig, task_of
+from augmint.tasks.base import task_of
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows, Source
 from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining, TrainingImages
 

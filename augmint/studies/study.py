@@ -21,7 +21,7 @@ from augmint.minting.curation import CurationConfig
 from augmint.studies.arms import ARMS, BALANCED, BASELINE, TREATMENT, ScoredOn
 from augmint.studies.gap import Gap
 from augmint.studies.tuning import CheckpointRule, TuningConfig
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.training.config import GanConfig
 
 _DEFAULT_ARMS = ("classic", "minted", "shuffled", "more-real")

@@ -4,7 +4,9 @@ The axis is `TASKS` (`augmint.core.registry`); the base is `base.Task`.
 
 | module | what it holds |
 |---|---|
-| `base` | `Task`, `TaskConfig`, `Source` (trained on), `RealRows` (what may be scored), `Measure` |
+| `base` | `Task`: checks, trains, scores, diagnoses; `task_for`, `task_of` |
+| `config` | `TaskConfig`: network, schedule, budget |
+| `rows` | `Source` (what is trained on), `RealRows` (what may be scored) |
 | `classification` | `classification`: one category |
 | `landmarks` | `landmarks`: named points; NME, PCK, failure rate, AUC |
 | `regression` | `regression`: a vector of numbers; MAE, R² |
@@ -13,7 +15,7 @@ The axis is `TASKS` (`augmint.core.registry`); the base is `base.Task`.
 | `phase` | how all of them are trained: AdamW, one-cycle rate, the aspect's loss |
 | `sampling` | which rows step s trains on: exact shares, epochs of permutations, no history |
 | `trained` | `TrainedTask`: predictions, probabilities, features of uint8 images; saved, loaded |
-| `scores` | `Scores` (points, per image), `ClassificationScores`, `Diagnosis`, `Errors` |
+| `scores` | `Measure`, `Scores` (points, per image), `ClassificationScores`, `Diagnosis` … |
 | `user_model` | the user's own network, from `file.py:make_net` and safetensors weights |
 
 Scores decide, so `score` takes `RealRows` only; `diagnose` takes any images and explains, and no

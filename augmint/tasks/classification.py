@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from augmint.core.registry import TASKS
-from augmint.tasks.base import Measure, RealRows, Task, stored
+from augmint.tasks.base import Task, stored
+from augmint.tasks.rows import RealRows
 from augmint.tasks.scores import (
     ACCURACY,
     ClassificationScores,
     Diagnosis,
+    Measure,
     classification_scores,
     diagnosis,
 )

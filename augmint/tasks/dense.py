@@ -12,8 +12,8 @@ import numpy as np
 from augmint.core.errors import UsageError
 from augmint.core.registry import TASKS
 from augmint.networks.base import Role
-from augmint.tasks.base import Measure, Task
-from augmint.tasks.scores import Scores
+from augmint.tasks.base import Task
+from augmint.tasks.scores import Measure, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,8 +17,8 @@ from augmint.metrics.aspects import (
     mean_error,
     point_errors,
 )
-from augmint.tasks.base import Measure, Task
-from augmint.tasks.scores import Scores
+from augmint.tasks.base import Task
+from augmint.tasks.scores import Measure, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from augmint.core.registry import AUGMENTERS, Spec
 from augmint.core.streams import scope, stream
 from augmint.core.types import to_float
-from augmint.tasks.base import Source, TaskConfig
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import Source
 from augmint.tasks.sampling import SamplingPlan
 from augmint.tasks.trained import TrainedTask, at_size, gathered, joined, memory_format
 from augmint.training.loop import run_phases

@@ -12,8 +12,8 @@ import numpy as np
 from augmint.core.errors import UsageError
 from augmint.core.registry import TASKS
 from augmint.metrics.aspects import component_errors, determination, median_spread
-from augmint.tasks.base import Measure, Task, stored
-from augmint.tasks.scores import Scores
+from augmint.tasks.base import Task, stored
+from augmint.tasks.scores import Measure, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt

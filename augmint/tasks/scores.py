@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from augmint.core.errors import UsageError
-from augmint.tasks.base import Measure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +23,36 @@ BINS = 15
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of an error's distribution."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a task's deciding score is called, and how it is read.
+
+    A study compares *points*: higher is better, 100 is a perfect network.
+
+    Args:
+        name: of the score, in a sentence ("accuracy of small-cnn").
+        key: of the raw number in `Scores.plain()`.
+        unit: of the raw number ("of the reference distance").
+        lower_is_better: of the raw number; never of points.
+        points: how points follow from the raw number ("100 (1 - NME)").
+
+    Example:
+        >>> Measure("mIoU", "miou", "share of the union", False, "100 mIoU").error
+        '1 - mIoU'
+    """
+
+    name: str
+    key: str
+    unit: str
+    lower_is_better: bool
+    points: str
+
+    @property
+    def error(self) -> str:
+        """What `1 - points / 100` is called, of which 0 is right ("NME", "1 - mIoU")."""
+        return self.name if self.lower_is_better else f"1 - {self.name}"
 
 
 class Scores(ABC):

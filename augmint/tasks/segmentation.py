@@ -21,8 +21,8 @@ from augmint.metrics.pixel import (
     pixel_accuracy,
 )
 from augmint.networks.base import Role
-from augmint.tasks.base import Measure, Task
-from augmint.tasks.scores import Scores
+from augmint.tasks.base import Task
+from augmint.tasks.scores import Measure, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -22,7 +22,7 @@ from augmint.core.runs import tensors_digest
 from augmint.core.streams import scope
 from augmint.core.types import resampled, to_float
 from augmint.networks.base import ClassifierArchitecture, MapperArchitecture
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.user_model import load_user_network
 
 if TYPE_CHECKING:

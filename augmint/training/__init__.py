@@ -10,7 +10,8 @@ What everything uses that trains:
 - `averaging`: the moving average of weights; `rates`: what happens to rates and weights beside
   steps.
 - `trackers`: logs shown in a tool of the user's choice.
-- `parallel`: one run on several processes that share each batch; imported by such runs alone.
+- `team`, `parallel`: several processes that share each batch, and one run on them; imported by such
+  runs alone.
 
 Adversarial training:
 

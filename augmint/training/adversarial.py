@@ -40,7 +40,7 @@ from augmint.training.state import DictPart, ModulePart, OptimiserPart, Part, Pa
 
 if TYPE_CHECKING:
     from augmint.core.types import ByteImages
-    from augmint.training.parallel import Team
+    from augmint.training.team import Team
 
 SKETCHED = 512
 """Generated images of which the guard takes a distance to the real ones."""

@@ -34,7 +34,7 @@ from augmint.training.rates import Clip, LinearDecay, auxiliary_optimiser, lazy_
 from augmint.training.state import DictPart, ModulePart, Part
 
 if TYPE_CHECKING:
-    from augmint.training.parallel import Team
+    from augmint.training.team import Team
 
 SKETCHED = 512
 """Generated images of which the guard takes a distance to the real ones."""

@@ -27,8 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -37,137 +36,19 @@ from typing import IO, Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from augmint.aspects.base import Schema
 from augmint.core.config import build, to_plain
 from augmint.core.errors import AugmintError, InterruptedRunError, UsageError, single_line
 from augmint.core.machine import resolve_device
+from augmint.training.batches import TrainingImages
 from augmint.training.compatibility import check_processes
 from augmint.training.config import GanConfig
-from augmint.training.gan import GanTraining, TrainingImages
-from augmint.training.state import Parts
+from augmint.training.gan import GanTraining
+from augmint.training.team import PeerLostError, Team, peers
 
 TIMEOUT = timedelta(minutes=5)
 """How long a process waits for another that lives but does not answer."""
-
-
-class PeerLostError(RuntimeError):
-    """Another process of the team is gone, or answers no more."""
-
-
-@dataclass
-class Team:
-    """What one process knows of all: its rank, their number, and how to talk to them.
-
-    Args:
-        rank: 0 leads.
-        size: number of processes.
-        device: where tensors are exchanged.
-        also: gives the tensors, besides gradients and logs, that a phase changes from its slice.
-
-    Attributes:
-        seconds: spent in `average`, waiting for slower processes included (on a GPU: queueing).
-    """
-
-    rank: int
-    size: int
-    device: torch.device
-    also: Callable[[], Iterable[Tensor]] = tuple
-    seconds: float = 0.0
-    _buffers: dict[tuple[torch.dtype, int], Tensor] = field(default_factory=dict)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes, shows progress and answers signals."""
-        return self.rank == 0
-
-    def share(self, batch: int) -> slice:
-        """Return this process's rows of a batch; `size` divides `batch`.
-
-        Example:
-            >>> Team(1, 2, torch.device("cpu")).share(64)
-            slice(32, 64, None)
-        """
-        rows = batch // self.size
-        return slice(self.rank * rows, (self.rank + 1) * rows)
-
-    def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace the values of the tensors, and of `also`, by their means over all processes.
-
-        One all-reduce of one flat buffer for each type of floating number (there is mostly one).
-
-        Raises:
-            PeerLostError: if a process is gone.
-        """
-        start = time.perf_counter()
-        by_type: dict[torch.dtype, list[Tensor]] = {}
-        for tensor in (*tensors, *self.also()):
-            if tensor.is_floating_point():
-                # .data: backward passes to come may hold these, and none reads what changes here
-                by_type.setdefault(tensor.dtype, []).append(tensor.data)
-        for dtype, group in by_type.items():
-            sizes = [t.numel() for t in group]
-            flat = self._buffers.get((dtype, sum(sizes)))
-            if flat is None:
-                flat = torch.empty(sum(sizes), dtype=dtype, device=self.device)
-                self._buffers[dtype, sum(sizes)] = flat
-            pieces = [p.view_as(t) for p, t in zip(flat.split(sizes), group, strict=True)]
-            torch._foreach_copy_(pieces, group)
-            with _peers():
-                dist.all_reduce(flat)
-            flat.div_(self.size)
-            torch._foreach_copy_(group, pieces)
-        self.seconds += time.perf_counter() - start
-
-    def mean(self, value: float) -> float:
-        """Return the mean of a number over all processes, the same on each."""
-        number = torch.tensor([value], dtype=torch.float64, device=self.device)
-        with _peers():
-            dist.all_reduce(number)
-        return float(number) / self.size
-
-    def agree(self, step: int, parts: Parts) -> None:
-        """Compare step and state with those of the other processes.
-
-        Raises:
-            AugmintError: if they are not the same to the last bit; all processes raise it.
-            PeerLostError: if a process is gone.
-        """
-        tensors, plain = parts.save()
-        order = sorted(tensors)  # a loaded checkpoint has an order of its own
-        names = ["the step", "the state outside tensors", *order]
-        text = json.dumps(plain, sort_keys=True).encode()
-        # bits as integers: exact in any order of addition, and equal where nothing is finite
-        sums = [_bits(tensors[k]).sum(dtype=torch.int64).reshape(1).to(self.device) for k in order]
-        numbers = torch.tensor([step, zlib.crc32(text)], device=self.device)
-        mine = torch.cat([numbers, *sums])
-        all_of_them = [torch.empty_like(mine) for _ in range(self.size)]
-        with _peers():
-            dist.all_gather(all_of_them, mine)
-        for rank, theirs in enumerate(all_of_them):
-            wrong = torch.nonzero(theirs != all_of_them[0]).flatten()
-            if len(wrong):
-                raise AugmintError(
-                    "all processes of a run hold the same weights and state",
-                    f"{names[int(wrong[0])]} of process {rank} at step {step}",
-                    "train on one process (--processes 1)",
-                )
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    sizes = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return tensor.detach().view(sizes[tensor.element_size()])
-
-
-@contextlib.contextmanager
-def _peers() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise PeerLostError(single_line(str(error))) from None
 
 
 @dataclass(frozen=True)
@@ -272,7 +153,7 @@ def _joined(team: Team, place: Path, threads: int) -> Iterator[None]:
     loopback = next((name for name in ("lo", "lo0") if name in names), None)
     if loopback is not None:  # nobody outside the machine is listened to
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-    with _peers():
+    with peers():
         dist.init_process_group(
             "nccl" if team.device.type == "cuda" else "gloo",
             store=dist.FileStore(str(place / "meeting"), team.size),  # type: ignore[attr-defined]
@@ -470,6 +351,3 @@ def _train(plan: dict[str, Any]) -> None:
     os.write(1, b"ready\n")
     with _joined(team, Path(plan["place"]), plan["threads"]):
         work.training(team).run(progress=False)
-
-
-__all__: Sequence[str] = ("PeerLostError", "Team", "Work", "check_together", "member", "together")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from augmint.core.types import Logs
-    from augmint.training.parallel import Team
+    from augmint.training.team import Team
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from augmint.aspects.category import Category
 from augmint.core.registry import AUGMENTERS
 from augmint.networks.blocks import BatchNorm2d, UpsampleConv, channels_last
 from augmint.networks.classifiers import Classifier
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.phase import TaskPhase
 from augmint.tasks.sampling import SamplingPlan
 from augmint.training.batches import TrainingImages

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint.core.errors import DataError, UsageError
-from augmint.merging.build import build, inherit, load
+from augmint.merging.build import build, load
 from augmint.merging.contraction import Rules
+from augmint.merging.inheritance import inherit
 from augmint.merging.merge import merge_networks, replace_widths
 from augmint.merging.network import Layer, Network
 from augmint.merging.notation import chain

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint.core.errors import UsageError
-from augmint.merging.build import build, inherit, load
+from augmint.merging.build import build, load
+from augmint.merging.inheritance import inherit
 from augmint.merging.merge import merge_networks
 from augmint.merging.network import Network
 from augmint.merging.read import read

@@ -14,7 +14,7 @@ from augmint.core.errors import UsageError
 from augmint.data.ingest import ingest
 from augmint.minting.curation import CurationConfig, mint
 from augmint.minting.writer import write_minted
-from augmint.tasks.base import RealRows
+from augmint.tasks.rows import RealRows
 
 
 @pytest.mark.parametrize("classes", [("ant", "bee", "cat"), ("train", "test", "b/c: Ü")])

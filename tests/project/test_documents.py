@@ -184,10 +184,11 @@ def test_messages_explained_are_messages_printed() -> None:
     """The headings of the page on refusals are rules that stand in the source."""
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").split("\n## The answer")[0]
     source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "augmint").rglob("*.py"))
+    whole = re.sub(r'"\n\s*f?"', "", source)  # sentences that go on in a second literal
     headings = re.findall(r"^### (.*)$", text, flags=re.MULTILINE)
     assert len(headings) > 10
     for heading in headings:
-        assert heading in source, heading
+        assert heading in whole, heading
 
 
 def test_targets_of_make_exist() -> None:

@@ -26,7 +26,7 @@ from augmint.studies.rows import Rows
 from augmint.studies.stages import read_result
 from augmint.studies.steps import bounded
 from augmint.studies.study import ProveOptions, resolve
-from augmint.tasks.base import RealRows
+from augmint.tasks.rows import RealRows
 from augmint.training.compatibility import check_compatible
 
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {

@@ -27,7 +27,7 @@ from augmint.studies.compared import lines, paired, summary
 from augmint.studies.measured import MEASURES
 from augmint.studies.report.comparison import render_comparison
 from augmint.studies.rows import Rows, seed_of
-from augmint.tasks.base import TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.trained import TrainedTask
 from augmint.training.config import GanConfig
 

@@ -21,7 +21,7 @@ from augmint.studies.rows import Rows, SplitConfig, draw
 from augmint.studies.stages import read_result
 from augmint.studies.study import ProveOptions, resolve
 from augmint.studies.tail import rare_third, tail_rows
-from augmint.tasks.base import Source
+from augmint.tasks.rows import Source
 from augmint.tasks.sampling import SamplingPlan
 
 

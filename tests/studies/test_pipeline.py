@@ -31,7 +31,7 @@ from augmint.studies.materials import Store, sources_of
 from augmint.studies.rows import PILOT, Rows
 from augmint.studies.stages import read_result
 from augmint.studies.study import StudyConfig
-from augmint.tasks.base import RealRows
+from augmint.tasks.rows import RealRows
 
 if TYPE_CHECKING:
     from tests.conftest import TinyStudy

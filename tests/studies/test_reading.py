@@ -32,8 +32,9 @@ from augmint.studies.reading import ReadingConfig, claimed, judging_aspect, read
 from augmint.studies.report.comparison import render_comparison
 from augmint.studies.rows import Rows, seed_of
 from augmint.studies.showing import SHOWN
-from augmint.tasks.base import Source, TaskConfig
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.regression import RegressionTask
+from augmint.tasks.rows import Source
 from augmint.tasks.segmentation import SegmentationTask
 from augmint.tasks.trained import TrainedTask
 
@@ -162,7 +163,7 @@ def test_learning_from_generated_pairs_by_hand(eyes: Done) -> None:
 
 
 def _rows(table: Any, rows: np.ndarray) -> Any:
-    from augmint.tasks.base import RealRows
+    from augmint.tasks.rows import RealRows
 
     return RealRows.of(table, rows)
 

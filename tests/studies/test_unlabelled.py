@@ -23,7 +23,8 @@ from augmint.studies.pipeline import fitted_to
 from augmint.studies.rows import Rows, draw
 from augmint.studies.steps import bounded
 from augmint.studies.study import ProveOptions, resolve
-from augmint.tasks.base import RealRows, TaskConfig
+from augmint.tasks.config import TaskConfig
+from augmint.tasks.rows import RealRows
 
 GONE = 9
 """Every so many rows have no point labelled."""

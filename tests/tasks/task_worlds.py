@@ -15,7 +15,7 @@ from augmint.aspects.map import Map
 from augmint.aspects.mask import Mask
 from augmint.aspects.vector import Vector
 from augmint.data.faces import LANDMARKS, MASK_CLASSES, draw_faces
-from augmint.tasks.base import RealRows, Source
+from augmint.tasks.rows import RealRows, Source
 
 SIZE = 32
 SHAPE = (3, SIZE, SIZE)

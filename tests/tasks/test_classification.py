@@ -17,9 +17,10 @@ from augmint.aspects.category import Category
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import TASKS
 from augmint.core.types import FeatureNet, Judge
-from augmint.tasks.base import RealRows, Source, TaskConfig
 from augmint.tasks.classification import ClassificationTask
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.phase import OneCycle
+from augmint.tasks.rows import RealRows, Source
 from augmint.tasks.trained import TrainedTask, build_network, resampled
 
 SCHEMA = Schema((Category("label", ("left", "right")),))

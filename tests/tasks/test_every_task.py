@@ -15,9 +15,10 @@ from task_worlds import SHAPE, VOID, World, faces, schema
 from augmint.aspects.base import Schema
 from augmint.core.errors import IncompatibleError, UsageError
 from augmint.core.registry import ASPECTS, TASKS
-from augmint.tasks.base import Measure, Task, TaskConfig
+from augmint.tasks.base import Task
+from augmint.tasks.config import TaskConfig
 from augmint.tasks.phase import TaskPhase
-from augmint.tasks.scores import Errors, Scores
+from augmint.tasks.scores import Errors, Measure, Scores
 from augmint.tasks.trained import TrainedTask
 
 TRAIN, TEST = slice(0, 220), slice(220, 300)

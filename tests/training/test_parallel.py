@@ -30,8 +30,9 @@ from augmint.training.batches import Batches, TrainingImages
 from augmint.training.compatibility import check_processes, coupled_parts
 from augmint.training.config import GanConfig
 from augmint.training.gan import GanTraining
-from augmint.training.parallel import PeerLostError, Team, Work, check_together, together
+from augmint.training.parallel import Work, check_together, together
 from augmint.training.state import DictPart, Parts
+from augmint.training.team import PeerLostError, Team
 
 Make = Callable[..., GanConfig]
 needs_two_cores = pytest.mark.skipif(parallel._cores() < 2, reason="two processes need two cores")
@@ -191,7 +192,7 @@ import os, signal, subprocess, sys
 import numpy as np
 from augmint.aspects.base import Schema
 from augmint.training.gan import GanConfig, GanTraining, TrainingImages
-assert "augmint.training.parallel" not in sys.modules
+assert not {"augmint.training.parallel", "augmint.training.team"} & set(sys.modules)
 from augmint.training.parallel import Work, together
 small = {"channels": 4}
 config = GanConfig(
