@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,8 +172,11 @@ def loky(pool: Pool) -> Iterator[Wave]:
     """Processes of this machine; one that is killed ends its pool, and the next one goes on."""
     import joblib
 
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_start_worker):
-        yield functools.partial(parallel, workers=pool.workers, call=_local_work)
+    with warnings.catch_warnings():
+        # a worker that has grown is replaced between two stages, as is meant
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        with joblib.parallel_config("loky", inner_max_num_threads=1, initializer=_start_worker):
+            yield functools.partial(parallel, workers=pool.workers, call=_local_work)
 
 
 def parallel(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from augmint.core.errors import DataCheckError, InterruptedRunError, UsageError
 from augmint.studies import stages
 from augmint.studies.runner import StageFailedError, run_stages
 from augmint.studies.stages import Stage
+from augmint.studies.workers import Pool, loky
 
 SCRIPT = """
 import sys
@@ -238,3 +240,11 @@ def test_spans_read_as_people_say_them() -> None:
         "2 min 0 s",
         "2 h 0 min",
     ]
+
+
+def test_a_worker_that_is_replaced_for_its_size_alarms_nobody() -> None:
+    said = "A worker stopped while some jobs were given to the executor. This can be caused by …"
+    with warnings.catch_warnings(record=True) as seen, loky(Pool(2)):
+        warnings.warn(said, UserWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert [str(w.message) for w in seen] == ["something else"]
