@@ -216,6 +216,7 @@ def _dots(measure: Mapping[str, Any], width: float) -> Figure | None:
         axes.axvline(factor * real, color=plots.MUTED, linewidth=1.1, linestyle=dashes, zorder=1)
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.set_xlim(*plots.limits(span))
+    axes.locator_params(axis="x", nbins=4)  # numbers such as 0.0025 are wide
     axes.set_yticks(range(len(rows)), names)
     for label in axes.get_yticklabels():
         label.set_color(plots.INK)
