@@ -72,7 +72,7 @@ class Progress:
     @property
     def silent(self) -> bool:
         """Whether AUGMINT_QUIET=1 is set, or shares go to a file."""
-        return os.environ.get("AUGMINT_QUIET") == "1" or _notes() is not None
+        return quiet() or _notes() is not None
 
     def __enter__(self) -> Progress:
         self._start = self._last = time.monotonic()
@@ -138,6 +138,11 @@ class Progress:
 
     def _told(self) -> str:
         return " ".join(f"{k} {v:.3g}" for k, v in self._numbers.items())
+
+
+def quiet() -> bool:
+    """Return whether the environment says AUGMINT_QUIET=1: nothing is printed."""
+    return os.environ.get("AUGMINT_QUIET") == "1"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from augmint.core.errors import DataError, UsageError
+from augmint.core.progress import quiet
 from augmint.core.storage import storage
 
 if TYPE_CHECKING:
@@ -394,7 +395,7 @@ def _read_checkpoint(step: int, path: Path) -> Checkpoint | None:
 
 
 def _tell(line: str) -> None:
-    if os.environ.get("AUGMINT_QUIET") != "1":
+    if not quiet():
         print(line, file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,4 @@
-"""What a study's stages do right now: a line that changes on a terminal,
-a line a minute elsewhere."""
+"""What stages do right now: a line that changes on a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from augmint.core.errors import visible
-from augmint.core.progress import Note, span
-from augmint.studies.telling import quiet
+from augmint.core.progress import Note, quiet, span
 
 RENEWED, REPEATED = 2.0, 60.0
 """Seconds between two states of the line, on a terminal and elsewhere."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from augmint.core.errors import single_line, visible
+from augmint.core.progress import quiet
 from augmint.data.ingest import built_in_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from augmint.data.table import Table
-
-
-def quiet() -> bool:
-    """Return whether the environment says AUGMINT_QUIET=1: nothing is printed."""
-    return os.environ.get("AUGMINT_QUIET") == "1"
 
 
 def tell(line: str) -> None:
